@@ -1,0 +1,48 @@
+/* 16-bit floats: bfloat16 and IEEE half, to and from float, round to nearest even. Internal. */
+#ifndef PFI_HALF_H
+#define PFI_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t pfi_f32_bits(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    return u;
+}
+
+static inline float pfi_f32_of_bits(uint32_t u) {
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static inline float pfi_bf16_to_f32(uint16_t h) { return pfi_f32_of_bits((uint32_t)h << 16); }
+
+static inline uint16_t pfi_f32_to_bf16(float x) {
+    uint32_t u = pfi_f32_bits(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u); /* NaN stays NaN */
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+static inline float pfi_f16_to_f32(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exp = h >> 10 & 31u, frac = h & 0x3ffu;
+    if (exp == 31) return pfi_f32_of_bits(sign | 0x7f800000u | frac << 13);
+    if (exp) return pfi_f32_of_bits(sign | (exp + 112) << 23 | frac << 13);
+    float tiny = (float)frac * 0x1p-24f; /* subnormal or zero */
+    return sign ? -tiny : tiny;
+}
+
+static inline uint16_t pfi_f32_to_f16(float x) {
+    uint32_t u = pfi_f32_bits(x), a = u & 0x7fffffffu;
+    uint16_t sign = (uint16_t)(u >> 16 & 0x8000u);
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to infinity */
+    if (a < 0x38800000u) {                                   /* subnormal: adding 0.5 rounds to a multiple of 2^-24 */
+        uint32_t r = pfi_f32_bits(pfi_f32_of_bits(a) + 0.5f);
+        return (uint16_t)(sign | (uint16_t)(r - 0x3f000000u));
+    }
+    return (uint16_t)(sign | (uint16_t)((a - 0x38000000u + 0xfffu + (a >> 13 & 1u)) >> 13));
+}
+
+#endif

@@ -1,0 +1,58 @@
+#include "kernel/real.h"
+#include "op/op.h"
+
+/* x seen as [T, in] whatever its leading dimensions */
+static int64_t linear_rows(const pfi_call *c) {
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < c->in[0]->nd; i++) rows *= c->in[0]->dim[i];
+    return rows;
+}
+
+static pf_status linear_shape(pfi_call *c) {
+    const pf_tensor *x = c->in[0], *w = c->in[1];
+    PF_TRY(pfi_need_ndim(c, 1, 2));
+    if (x->nd < 1 || x->dim[x->nd - 1] != w->dim[1])
+        return pfi_call_fail(c, PF_SHAPE, "w has shape %s, so x must end in %lld channels, got shape %s",
+                             PFI_SHAPE_TEXT(w), (long long)w->dim[1], PFI_SHAPE_TEXT(x));
+    if (c->in[2]) PF_TRY(pfi_need_shape(c, 2, 1, w->dim));
+    PF_TRY(pfi_shape_like(c, 0));
+    c->dim[c->nd - 1] = w->dim[0];
+    return PF_OK;
+}
+
+static pf_status linear_forward(pfi_call *c) {
+    int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
+    const pf_real *b = c->x[2];
+    pf_real *y = c->y;
+    if (b)
+        for (int64_t i = 0; i < rows; i++) memcpy(y + i * out, b, (size_t)out * sizeof *b);
+    PFK(gemm)(c->ctx->threads, false, true, rows, out, in, c->x[0], in, c->x[1], in, b ? 1 : 0, y, out);
+    return PF_OK;
+}
+
+static pf_status linear_backward(pfi_call *c) {
+    int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
+    int threads = c->ctx->threads;
+    const pf_real *dy = c->dy;
+    pf_real *db = c->dx[2];
+    if (c->dx[0]) PFK(gemm)(threads, false, false, rows, in, out, dy, out, c->x[1], in, 1, c->dx[0], in);
+    if (c->dx[1]) PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, 1, c->dx[1], in);
+    if (db)
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < out; j++) db[j] += dy[i * out + j];
+    return PF_OK;
+}
+
+static const pf_param linear_params[] = {{.name = "x", .kind = PF_KIND_TENSOR},
+                                         {.name = "w", .kind = PF_KIND_TENSOR},
+                                         {.name = "b", .kind = PF_KIND_TENSOR, .optional = true}};
+static const pfi_case linear_cases[] = {
+    {.dim = {PFI_S2(5, 3), PFI_S2(4, 3)}},
+    {.dim = {PFI_S3(2, 3, 4), PFI_S2(5, 4), PFI_S1(5)}},
+    {.dim = {PFI_S1(3), PFI_S2(2, 3)}},
+    {.dim = {PFI_S2(5, 3), PFI_S2(4, 2)}, .want = PF_SHAPE},
+    {.dim = {PFI_S2(5, 3), PFI_S2(4, 3), PFI_S1(3)}, .want = PF_SHAPE},
+};
+
+PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
+       .backward = linear_backward, PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]."));

@@ -1,0 +1,172 @@
+/* The history of results: steps that free it at once, and backward through it. */
+#include "op/op.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct pfi_step {
+    pfi_step *outer;
+    pf_tensor *first;
+};
+
+void pfi_step_link(pf_tensor *t) {
+    pfi_step *s = t->ctx->step;
+    if (!s) return;
+    t->step = s;
+    t->prev = NULL;
+    t->next = s->first;
+    if (s->first) s->first->prev = t;
+    s->first = t;
+}
+
+void pfi_step_unlink(pf_tensor *t) {
+    if (!t->step) return;
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        t->step->first = t->next;
+    if (t->next) t->next->prev = t->prev;
+    t->step = NULL;
+    t->prev = t->next = NULL;
+}
+
+pf_status pf_step_begin(pf_ctx *ctx) {
+    pfi_step *s = pfi_calloc(ctx, 1, sizeof *s);
+    if (!s) return PF_NOMEM;
+    s->outer = ctx->step;
+    ctx->step = s;
+    pfi_hold(ctx);
+    return PF_OK;
+}
+
+void pf_step_end(pf_ctx *ctx) {
+    pfi_step *s = ctx->step;
+    if (!s) return;
+    while (s->first) pfi_tensor_kill(s->first);
+    ctx->step = s->outer;
+    pfi_free(ctx, s);
+    pfi_release(ctx);
+}
+
+bool pf_set_recording(pf_ctx *ctx, bool on) {
+    bool was = ctx->recording;
+    ctx->recording = on;
+    return was;
+}
+
+/* ---- backward ---- */
+
+/* Tensors with history below the root. A retained reference each, so that freeing history as we go is safe. */
+typedef struct tape_list {
+    pf_tensor **at;
+    size_t len, cap;
+} tape_list;
+
+static pf_status tape_push(pf_ctx *ctx, tape_list *l, pf_tensor *t) {
+    if (t->mark || !t->node) return PF_OK;
+    if (l->len == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        pf_tensor **p = pfi_realloc(ctx, l->at, cap * sizeof *p);
+        if (!p) return PF_NOMEM;
+        l->at = p;
+        l->cap = cap;
+    }
+    t->mark = true;
+    l->at[l->len++] = pf_tensor_retain(t);
+    return PF_OK;
+}
+
+static pf_status tape_collect(pf_ctx *ctx, tape_list *l, pf_tensor *root) {
+    PF_TRY(tape_push(ctx, l, root));
+    for (size_t i = 0; i < l->len; i++) {
+        pfi_call *c = l->at[i]->node;
+        for (int k = 0; k < c->n_in; k++)
+            if (c->in[k] && c->in[k]->needs_grad) PF_TRY(tape_push(ctx, l, c->in[k]));
+    }
+    return PF_OK;
+}
+
+static int tape_newest_first(const void *a, const void *b) {
+    uint64_t x = (*(pf_tensor *const *)a)->node->seq, y = (*(pf_tensor *const *)b)->node->seq;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* A view's gradient goes to the places of in[0] that it shows. */
+static void tape_view_backward(pfi_call *c, const pf_tensor *dy) {
+    pf_tensor *dx = c->in[0]->grad;
+    size_t n = pfi_numel(dy);
+    for (size_t i = 0; i < n; i++) {
+        size_t rest = i;
+        int64_t at = c->offset;
+        for (int d = c->nd - 1; d >= 0; d--) {
+            at += (int64_t)(rest % (size_t)c->dim[d]) * c->stride[d];
+            rest /= (size_t)c->dim[d];
+        }
+        if (dx->dtype == PF_F32)
+            pfi_f32(dx)[at] += pfi_f32(dy)[i];
+        else
+            ((double *)pfi_data(dx))[at] += ((double *)pfi_data(dy))[i];
+    }
+}
+
+static pf_status tape_node_backward(pf_tensor *t) {
+    pfi_call *c = t->node;
+    for (int i = 0; i < c->n_in; i++) {
+        c->dx[i] = NULL;
+        if (!c->in[i]) continue;
+        PF_TRY(pfi_alive(c->in[i]));
+        c->x[i] = pfi_data(c->in[i]);
+        if (!c->in[i]->needs_grad) continue;
+        pf_tensor *g = pfi_grad_of(c->in[i]);
+        if (!g) return PF_NOMEM;
+        c->dx[i] = pfi_data(g);
+    }
+    if (c->op->flags & PFI_VIEW) {
+        tape_view_backward(c, t->grad);
+        return PF_OK;
+    }
+    c->y = pfi_data(t);
+    c->dy = pfi_data(t->grad);
+    c->scratch = NULL;
+    size_t scratch = PFI_MAX(c->scratch_bytes, c->scratch_back_bytes);
+    if (scratch && !(c->scratch = pfi_alloc_data(c->ctx, scratch))) return PF_NOMEM;
+    pf_status s = c->op->backward(c);
+    pfi_free(c->ctx, c->scratch);
+    c->scratch = NULL;
+    return s;
+}
+
+static pf_status tape_run(pf_tensor *root, tape_list *l) {
+    pf_tensor *g = pfi_grad_of(root);
+    if (!g) return PF_NOMEM;
+    pfi_set(g, 0, 1);
+    qsort(l->at, l->len, sizeof *l->at, tape_newest_first);
+    for (size_t i = 0; i < l->len; i++) {
+        pf_tensor *t = l->at[i];
+        if (t->grad) PF_TRY(tape_node_backward(t));
+        pf_tensor_zero_grad(t);
+        pfi_call_free(t->node); /* history is used once; activations go as soon as they can */
+        t->node = NULL;
+        t->needs_grad = false;
+    }
+    return PF_OK;
+}
+
+pf_status pf_backward(pf_tensor *root) {
+    pf_ctx *ctx = root->ctx;
+    PF_TRY(pfi_alive(root));
+    if (pfi_numel(root) != 1)
+        return pfi_fail(ctx, PF_SHAPE, "backward starts from a single value, got shape %s; take the mean or sum first",
+                        PFI_SHAPE_TEXT(root));
+    if (!root->node)
+        return pfi_fail(ctx, PF_STATE,
+                        "backward: no history; nothing below needs a gradient, recording was off, or backward already "
+                        "ran");
+    tape_list l = {0};
+    pf_status s = tape_collect(ctx, &l, root);
+    for (size_t i = 0; i < l.len; i++) l.at[i]->mark = false;
+    if (s == PF_OK) s = tape_run(root, &l);
+    for (size_t i = 0; i < l.len; i++) pf_tensor_free(l.at[i]);
+    pfi_free(ctx, l.at);
+    return s;
+}
