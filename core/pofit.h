@@ -225,6 +225,204 @@ typedef struct pf_gradcheck_result {
 PF_API pf_status pf_gradcheck(pf_ctx *ctx, pf_scalar_fn f, void *ud, pf_tensor *const *inputs, int n,
                               pf_gradcheck_result *out);
 
+/* ---- tokenizers ----------------------------------------------------------------------------------------------- */
+
+typedef struct pf_tokenizer pf_tokenizer;
+
+/* read tokenizer.json: path names it or its directory, where tokenizer_config.json is read too.
+ * err IO, FORMAT, UNSUPPORTED (names the component), NOMEM. *out owned by caller */
+PF_API pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out);
+PF_API pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok);
+PF_API void pf_tokenizer_free(pf_tokenizer *tok);
+/* text of len bytes to ids; special: add what the post-processor adds (BOS). err FORMAT (not UTF-8), NOMEM.
+ * *ids owned by caller, freed by pf_release */
+PF_API pf_status pf_tokenizer_encode(pf_tokenizer *tok, const char *text, size_t len, bool special,
+                                     int32_t **ids, size_t *n);
+/* ids to text, 0-terminated; err RANGE (no such id), NOMEM. *text owned by caller, freed by pf_release */
+PF_API pf_status pf_tokenizer_decode(pf_tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
+                                     char **text, size_t *len);
+PF_API int32_t pf_tokenizer_id(const pf_tokenizer *tok, const char *token); /* -1 if there is none */
+PF_API const char *pf_tokenizer_token(const pf_tokenizer *tok, int32_t id); /* borrowed; NULL if there is none */
+PF_API int32_t pf_tokenizer_bos(const pf_tokenizer *tok);                   /* -1 if there is none */
+PF_API int32_t pf_tokenizer_eos(const pf_tokenizer *tok);                   /* -1 if there is none */
+PF_API size_t pf_tokenizer_size(const pf_tokenizer *tok);                   /* vocabulary with added tokens */
+PF_API void pf_release(pf_ctx *ctx, void *p); /* frees what a function said it frees; NULL is fine */
+
+/* ---- models --------------------------------------------------------------------------------------------------- */
+
+typedef struct pf_model pf_model;
+
+/* load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. dtype PF_F32 or
+ * PF_F64. err IO, FORMAT, UNSUPPORTED (unknown architecture or key, by name), NOMEM. *out owned by caller */
+PF_API pf_status pf_model_load(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **out);
+/* new model with random weights from the text of a config.json: normal with initializer_range, norms 1.
+ * tok may be NULL. err as load */
+PF_API pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, uint64_t seed, pf_model **out);
+/* a copy with weights of its own that collects no gradients: a reference. *out owned by caller */
+PF_API pf_status pf_model_copy(const pf_model *m, pf_model **out);
+/* write a Hugging Face directory: each file is complete or untouched. err IO, NOMEM */
+PF_API pf_status pf_model_save(const pf_model *m, const char *dir);
+PF_API pf_model *pf_model_retain(pf_model *m);
+PF_API void pf_model_free(pf_model *m);
+PF_API pf_tokenizer *pf_model_tokenizer(const pf_model *m); /* borrowed; NULL if it has none */
+PF_API int pf_model_parameter_count(const pf_model *m);
+/* parameter i from 0, in the order of the file format's names; borrowed; NULL out of range. A leaf: pf_tensor_grad */
+PF_API pf_tensor *pf_model_parameter(const pf_model *m, int i);
+PF_API const char *pf_tensor_name(const pf_tensor *t); /* "model.layers.0.self_attn.q_proj.weight"; "" if it has none */
+/* size by name: "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "parameters",
+ * "eos_token_id", "bos_token_id"; -1 if there is no such number */
+PF_API int64_t pf_model_size(const pf_model *m, const char *name);
+PF_API uint64_t pf_model_fingerprint(const pf_model *m); /* of configuration and present weights */
+
+/* One token sequence of a batch. Position t is scored if t >= scored_from (at least 1), or, with score, if score[t]
+ * is not 0: its log-probability given ids[0..t-1] becomes an entry. */
+typedef struct pf_sequence {
+    const int32_t *ids;
+    size_t n;
+    size_t scored_from;
+    const uint8_t *score;    /* [n] or NULL */
+    const int32_t *step;     /* [n] or NULL: from 1, 0 outside any step */
+    const int32_t *target;   /* [n] or NULL: what to predict where it is not ids[t] (masked input) */
+} pf_sequence;
+
+/* A batch is a forest: sequences that begin alike share nodes, each distinct (prefix, token) is computed once.
+ * Entries stand in the order given: sequence, then position. */
+typedef struct pf_batch pf_batch;
+/* err RANGE (empty sequence, position 0 scored, nothing scored), NOMEM. Copies the sequences. *out owned by caller */
+PF_API pf_status pf_batch_new(pf_ctx *ctx, const pf_sequence *s, size_t n, pf_batch **out);
+PF_API void pf_batch_free(pf_batch *b);
+/* "sequence" and "step" [T]: whose an entry is, sequence from 0, step from 1 (0: none); "target" [T]; "length"
+ * [B]: entries a sequence, real. Borrowed; NULL: no such name */
+PF_API pf_tensor *pf_batch_tensor(const pf_batch *b, const char *name);
+/* "sequences", "entries", "tokens" (in all sequences), "nodes" (computed: distinct prefixes); -1: no such name */
+PF_API int64_t pf_batch_size(const pf_batch *b, const char *name);
+
+/* logits [n, V] after each of n ids. err RANGE (id, or longer than the model's context). Owned by caller. */
+PF_API pf_tensor *pf_model_logits(pf_model *m, const int32_t *ids, size_t n);
+/* log-probability [T] of every scored token of the batch, nats, differentiable. stats: NULL, or receives [T, 4],
+ * constant: entropy, 1 if the target is the likeliest token, mean logit, log of the sum of squared probabilities
+ * (owned by caller). err RANGE, NOMEM. Owned by caller. */
+PF_API pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stats);
+/* Log-probabilities of the scored tokens of n sequences under m, in the order of a batch's entries, computed in
+ * batches, without history. cache: NULL, or a file that keeps them, bound to a fingerprint of weights, tokenizer and
+ * sequences: one that does not fit or is corrupt is replaced, never used. *cached (may be NULL): read, not computed.
+ * err IO, RANGE, NOMEM, CANCELLED. *logp owned by caller, freed by pf_release; *n_logp entries */
+PF_API pf_status pf_reference_logp(pf_model *m, const pf_sequence *s, size_t n, const char *cache, float **logp,
+                                   size_t *n_logp, bool *cached);
+
+/* ---- generating ----------------------------------------------------------------------------------------------- */
+
+typedef struct pf_generate_options {
+    int samples;        /* a prompt; at least 1 */
+    int max_tokens;     /* new tokens a sample at most; 0: what the context leaves */
+    double temperature; /* 0: greedy */
+    int top_k;          /* 0: all */
+    double top_p;       /* 1: all */
+    double min_p;       /* 0: all */
+    const char *const *stop; /* texts that end a sample (and are cut from text, not from ids); NULL or n_stop of them */
+    int n_stop;
+    const int32_t *stop_ids; /* further tokens that end a sample, besides the model's own EOS */
+    int n_stop_ids;
+    uint64_t seed;
+    int batch; /* samples computed together; 0: chosen */
+} pf_generate_options;
+
+typedef enum pf_finish { PF_FINISH_EOS, PF_FINISH_STOP, PF_FINISH_LENGTH } pf_finish;
+
+typedef struct pf_sample {
+    int32_t *ids; /* new tokens, EOS or stop token included */
+    float *logp;  /* [n] nats, at temperature 1 over the whole vocabulary */
+    size_t n;
+    char *text; /* decoded without special tokens and cut at the stop text; NULL without tokenizer */
+    size_t text_len;
+    pf_finish finish;
+} pf_sample;
+
+/* defaults: 1 sample, temperature 1, nothing cut off, seed 0 */
+PF_API pf_generate_options pf_generate_defaults(void);
+/* Continue each of n prompts (ids, or a prefix of an answer: any prefix) opt->samples times. The draw depends on seed,
+ * prompt and number of the sample alone, not on what else is in the batch. *out: n x samples, prompt by prompt, owned
+ * by caller. err RANGE (empty prompt, or longer than the context), CANCELLED, NOMEM */
+PF_API pf_status pf_generate(pf_model *m, const pf_sequence *prompts, size_t n, const pf_generate_options *opt,
+                             pf_sample **out);
+PF_API void pf_samples_free(pf_ctx *ctx, pf_sample *s, size_t n); /* n: all of them */
+
+/* ---- training ------------------------------------------------------------------------------------------------- */
+
+/* Settings for parameters whose name matches a pattern ("*.q_proj.weight", shell style); the first that matches. */
+typedef struct pf_param_group {
+    const char *pattern;
+    double lr_scale;     /* times the learning rate; 0 freezes */
+    double weight_decay; /* instead of the general one */
+} pf_param_group;
+
+typedef struct pf_trainer_options {
+    const char *optimizer;     /* "adamw" or "sgd" */
+    double lr;                 /* peak learning rate */
+    double beta1, beta2, eps;  /* AdamW (Loshchilov and Hutter 2019); defaults as PyTorch */
+    double weight_decay;
+    double momentum;           /* SGD */
+    const char *schedule;      /* "constant", "linear" (to 0) or "cosine" (to 0), after warm-up */
+    int64_t warmup;            /* steps of linear warm-up from 0 */
+    int64_t steps;             /* length of the run, which the schedule needs */
+    double clip;               /* largest global gradient norm; 0: no clipping */
+    int bad_steps;             /* non-finite steps in a row after which to stop; 0: 5 */
+    const pf_param_group *groups;
+    int n_groups;
+} pf_trainer_options;
+
+typedef struct pf_step_info {
+    int64_t step;     /* updates done, skipped ones included */
+    double loss;      /* sum over the accumulated parts */
+    double grad_norm; /* before clipping */
+    double lr;
+    bool skipped;     /* loss or gradient was not finite: nothing was changed */
+    const char *what; /* name of the first non-finite thing; "" if none */
+} pf_step_info;
+
+typedef struct pf_trainer pf_trainer;
+PF_API pf_trainer_options pf_trainer_defaults(void);
+/* err NAME (optimizer, schedule), RANGE, NOMEM. Retains the model. *out owned by caller */
+PF_API pf_status pf_trainer_new(pf_model *m, const pf_trainer_options *o, pf_trainer **out);
+PF_API void pf_trainer_free(pf_trainer *t);
+/* backward of scale x loss into the gradients; a loss that is not finite marks the step as bad. err SHAPE, STATE */
+PF_API pf_status pf_trainer_accumulate(pf_trainer *t, pf_tensor *loss, double scale);
+/* clip, update, forget the gradients. lr < 0: the schedule's rate, else this one. err NONFINITE after too many bad
+ * steps in a row; a single bad step is PF_OK with info->skipped */
+PF_API pf_status pf_trainer_step(pf_trainer *t, double lr, pf_step_info *info);
+/* One file, atomically: weights, optimiser, step, and n bytes of the caller's own. zstd with checksum. err IO, NOMEM */
+PF_API pf_status pf_trainer_save(pf_trainer *t, const char *path, const void *extra, size_t n);
+/* *extra owned by caller, freed by pf_release. A corrupt or unfitting checkpoint is refused and changes nothing.
+ * err IO, FORMAT, SHAPE, NOMEM */
+PF_API pf_status pf_trainer_restore(pf_trainer *t, const char *path, void **extra, size_t *n);
+
+/* A preference: texts in memory. chosen and rejected follow the prompt and are finished (EOS is added). */
+typedef struct pf_pair {
+    const char *prompt, *chosen, *rejected;
+} pf_pair;
+
+typedef struct pf_train_info {
+    pf_step_info step;
+    const pf_metric *metrics; /* of the loss, under TRL's names */
+    int n_metrics;
+} pf_train_info;
+
+typedef struct pf_train_options {
+    pf_trainer_options trainer;
+    const char *variant; /* of the loss "dpo" */
+    double beta;
+    int batch;           /* pairs an update */
+    uint64_t seed;       /* order of the pairs */
+    void (*on_step)(void *ud, const pf_train_info *info); /* may be NULL; may call pf_cancel */
+    void *ud;
+} pf_train_options;
+
+PF_API pf_train_options pf_train_defaults(void);
+/* Direct preference optimisation on pairs in memory, against the model as it is at the start; runs
+ * trainer.steps updates. err RANGE (no pairs; a pair longer than the context, by number), CANCELLED (the model keeps
+ * what the finished steps taught it), NONFINITE, NOMEM */
+PF_API pf_status pf_train(pf_model *m, const pf_pair *pairs, size_t n, const pf_train_options *o);
+
 #ifdef __cplusplus
 }
 #endif

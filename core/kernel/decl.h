@@ -7,3 +7,86 @@ void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, c
 
 /* y[n] += x[n] */
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
+
+/* optim.c. Updates of w[n] by the gradient grad_scale x g[n], element by element.
+ * adamw: w <- w (1 - lr weight_decay), then Adam's step number step (from 1) with moments m[n], v[n]
+ * (Loshchilov and Hutter 2019, algorithm 2; order of operations as torch.optim.AdamW).
+ * sgd: m <- momentum m + (g + weight_decay w), w <- w - lr m; m NULL: without momentum. */
+void PFK(adamw)(int threads, pf_real *w, pf_real *m, pf_real *v, const pf_real *g, int64_t n, double grad_scale,
+                double lr, double beta1, double beta2, double eps, double weight_decay, int64_t step);
+void PFK(sgd)(int threads, pf_real *w, pf_real *m, const pf_real *g, int64_t n, double grad_scale, double lr,
+              double momentum, double weight_decay);
+/* sum of x[n] squared, in double, by fixed blocks: the same bits for any number of threads.
+ * block: scratch for ceil(n / PFK_BLOCK) values */
+double PFK(sum_squares)(int threads, const pf_real *x, int64_t n, double *block);
+#ifndef PFK_BLOCK
+#define PFK_BLOCK 4096
+#endif
+
+/* Attention on a forest (see forest.h for start and parent). q, o [T,H,D]; k, v [T,G,D], H a multiple of G;
+ * lse [H,T]: log of the softmax denominator, for backward. window > 0: a token sees that many tokens, itself included.
+ * Tasks are (tree, key head): no two write to one place, and each runs in a fixed order. */
+typedef struct PFK(attention) {
+    int64_t T, H, G, D, branches, longest; /* longest: largest depth of a node, plus 1 */
+    const int32_t *start, *parent;
+    pf_real scale;
+    int64_t window;
+    int threads;
+} PFK(attention);
+size_t PFK(attention_scratch)(const PFK(attention) *a); /* bytes, forward or backward */
+void PFK(attention_forward)(pf_real *o, pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
+                            const PFK(attention) *a, void *scratch);
+/* adds into dq, dk, dv (all three must be there) */
+void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_real *go, const pf_real *o,
+                             const pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
+                             const PFK(attention) *a, void *scratch);
+
+/* x[rows,n] in place to its exponential over the row's largest, over the row's sum if divide; lse[rows] */
+void PFK(softmax_rows)(int threads, pf_real *x, pf_real *lse, int64_t rows, int64_t n, bool divide);
+/* x[rows,n] = exp(x - shift[row]) */
+void PFK(exp_rows)(int threads, pf_real *x, const pf_real *shift, int64_t rows, int64_t n);
+
+/* y[n] += the sums down the columns of x[rows, n], in double */
+void PFK(add_columns)(int threads, pf_real *y, const pf_real *x, int64_t rows, int64_t n);
+
+/* y[n] += the sums down the columns of scale[rows] (x[rows, n] - mean[rows]) z[rows, n], in double; mean may be NULL */
+void PFK(add_columns_of_product)(int threads, pf_real *y, const pf_real *x, const pf_real *z, const pf_real *mean,
+                                 const pf_real *scale, int64_t rows, int64_t n);
+
+/* y[T,C] = the rows id[T] of w[.,C] */
+void PFK(gather_rows)(int threads, pf_real *y, const pf_real *w, const int32_t *id, int64_t T, int64_t C);
+
+/* row id[t] of dw[V,C] += row t of dy[T,C], each row summed in double in the order of t; and the scratch it takes */
+void PFK(scatter_rows)(int threads, pf_real *dw, const pf_real *dy, const int32_t *id, int64_t T, int64_t V, int64_t C,
+                       void *scratch);
+size_t PFK(scatter_rows_scratch)(int64_t T, int64_t V);
+
+/* y[rows,C] = x scale w with scale[row] = 1 / sqrt(mean(x^2) + eps), and its gradient: dx += ... */
+void PFK(rms_norm)(int threads, pf_real *y, pf_real *scale, const pf_real *x, const pf_real *w, double eps,
+                   int64_t rows, int64_t C);
+void PFK(rms_norm_back)(int threads, pf_real *dx, const pf_real *dy, const pf_real *x, const pf_real *w,
+                        const pf_real *scale, int64_t rows, int64_t C);
+
+/* y[n] = gate sigmoid(gate) up, and its gradients; dgate or dup may be NULL */
+void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up, int64_t n);
+void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *dy, const pf_real *gate,
+                      const pf_real *up, int64_t n);
+
+/* y[rows,out] = x[rows,in] w[out,in]^T in calls of a fixed shape, PFK_ROWS rows each: a row's bits do not depend on the
+ * other rows. rows must be a multiple of PFK_ROWS. */
+void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
+                      int64_t in);
+/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]).
+ * q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H / G, longest list]. Rows do not meet. */
+void PFK(attention_rows)(int threads, pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v,
+                         const int32_t *const *list, const int64_t *len, pf_real scale, int64_t rows, int64_t H,
+                         int64_t G, int64_t D, pf_real *scratch, int64_t longest);
+
+/* Over every place of dim[4]: y += x or y = x, each seen through strides; y's places must differ. */
+void PFK(copy_strided)(int threads, pf_real *y, const int64_t *to, const pf_real *x, const int64_t *from,
+                       const int64_t *dim);
+void PFK(add_strided)(int threads, pf_real *y, const int64_t *to, const pf_real *x, const int64_t *from,
+                      const int64_t *dim);
+/* y += the sum over repeat[4] (strides many[4] in x), in double, at every place of dim[4] */
+void PFK(sum_strided)(int threads, pf_real *y, const int64_t *to, const pf_real *x, const int64_t *from,
+                      const int64_t *dim, const int64_t *many, const int64_t *repeat);

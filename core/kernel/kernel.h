@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { PFK_ROWS = 16 }; /* rows of one call of linear_rows */
+
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 
 #define pf_real float

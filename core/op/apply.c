@@ -181,12 +181,14 @@ static pf_dtype apply_dtype(const pfi_op *op, pf_tensor *const *in) {
 
 static pf_tensor *apply_run(pfi_call *c, pf_tensor *const *in) {
     if (apply_take_inputs(c, in) != PF_OK || c->op->shape(c) != PF_OK) return NULL;
+    c->seq = c->ctx->seq++; /* after the copies that made inputs contiguous: they are older history */
     pf_tensor *t = c->op->flags & PFI_VIEW ? apply_view(c) : apply_compute(c);
     if (!t || !apply_needs_grad(c)) return t;
     if (apply_detach_constants(c) != PF_OK) {
         pf_tensor_free(t);
         return NULL;
     }
+    for (int i = 0; i < c->n_in; i++) c->wants[i] = c->in[i] && c->in[i]->needs_grad;
     t->needs_grad = true;
     t->node = c;
     return t;
@@ -207,7 +209,6 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
     c->op = op;
     c->ctx = ctx;
     c->dtype = op->dtype;
-    c->seq = ctx->seq++;
     for (int i = 0, k = 0; i < op->info.n_params; i++)
         if (!apply_is_tensor(op->info.params[i].kind) && op->info.params[i].kind != PF_KIND_SHAPE) {
             c->num[k] = num[k];

@@ -94,7 +94,8 @@ pf_tensor *pf_apply(pf_ctx *ctx, const char *name, const pf_arg *args) {
     bind_args b = {0};
     bool given[PF_MAX_INPUTS + PF_MAX_PARAMS] = {false}, mean = op->is_loss;
     for (int i = 0, k = 0; i < op->n_params; i++)
-        if (!bind_is_tensor(op->params[i].kind) && op->params[i].kind != PF_KIND_SHAPE) b.num[k++] = op->params[i].value;
+        if (!bind_is_tensor(op->params[i].kind) && op->params[i].kind != PF_KIND_SHAPE)
+            b.num[k++] = op->params[i].value;
     for (const pf_arg *a = args; a->name; a++) {
         if (op->is_loss && strcmp(a->name, "reduction") == 0) {
             if (a->tag != PF_ARG_TEXT || (strcmp(a->text, "mean") != 0 && strcmp(a->text, "none") != 0)) {

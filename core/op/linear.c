@@ -34,12 +34,9 @@ static pf_status linear_backward(pfi_call *c) {
     int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     int threads = c->ctx->threads;
     const pf_real *dy = c->dy;
-    pf_real *db = c->dx[2];
     if (c->dx[0]) PFK(gemm)(threads, false, false, rows, in, out, dy, out, c->x[1], in, 1, c->dx[0], in);
     if (c->dx[1]) PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, 1, c->dx[1], in);
-    if (db)
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < out; j++) db[j] += dy[i * out + j];
+    if (c->dx[2]) PFK(add_columns)(threads, c->dx[2], dy, rows, out);
     return PF_OK;
 }
 
@@ -50,9 +47,11 @@ static const pfi_case linear_cases[] = {
     {.dim = {PFI_S2(5, 3), PFI_S2(4, 3)}},
     {.dim = {PFI_S3(2, 3, 4), PFI_S2(5, 4), PFI_S1(5)}},
     {.dim = {PFI_S1(3), PFI_S2(2, 3)}},
+    {.dim = {PFI_S2(300, 120), PFI_S2(130, 120), PFI_S1(130)}},
     {.dim = {PFI_S2(5, 3), PFI_S2(4, 2)}, .want = PF_SHAPE},
     {.dim = {PFI_S2(5, 3), PFI_S2(4, 3), PFI_S1(3)}, .want = PF_SHAPE},
 };
 
 PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
-       .backward = linear_backward, PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]."));
+       .backward = linear_backward,
+       PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]."));

@@ -1,0 +1,80 @@
+/* Kernels of sampling: every row is computed the same way whatever stands beside it. */
+#include "kernel/fast.h"
+
+#include <cblas.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#ifdef PFI_DOUBLE
+#define decode_blas cblas_dgemm
+#else
+#define decode_blas cblas_sgemm
+#endif
+
+enum { DECODE_COLS = 256 };
+
+void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
+                      int64_t in) {
+    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS;
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * out * in > 8 * PFK_WORTH_THREADS)
+    for (int64_t t = 0; t < blocks * cols; t++) {
+        int64_t i = t / cols * PFK_ROWS, j = t % cols * DECODE_COLS;
+        int64_t n = out - j < DECODE_COLS ? out - j : DECODE_COLS;
+        decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, PFK_ROWS, (int)n, (int)in, 1, x + i * in, (int)in,
+                    w + j * in, (int)in, 0, y + i * out + j, (int)out);
+    }
+}
+
+static PFK_CLONES pf_real decode_dot(const pf_real *a, const pf_real *b, int64_t n) {
+    pf_real sum[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) sum[j] += a[i + j] * b[i + j];
+    for (; i < n; i++) sum[0] += a[i] * b[i];
+    for (int j = 8; j > 0; j /= 2)
+        for (int k = 0; k < j; k++) sum[k] += sum[k + j];
+    return sum[0];
+}
+
+static PFK_CLONES void decode_add(pf_real *y, const pf_real *x, pf_real scale, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
+}
+
+/* scores to probabilities in place */
+static PFK_CLONES void decode_softmax(pf_real *s, int64_t n) {
+    pf_real top = s[0];
+    for (int64_t i = 1; i < n; i++) top = s[i] > top ? s[i] : top;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) s[i] = pfk_exp(s[i] - top);
+    for (int64_t i = 0; i < n; i++) sum += (double)s[i];
+    pf_real scale = (pf_real)(1 / sum);
+    for (int64_t i = 0; i < n; i++) s[i] *= scale;
+}
+
+static void decode_row(pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v, const int32_t *list,
+                       int64_t len, pf_real scale, int64_t group, int64_t G, int64_t g, int64_t D, pf_real *s) {
+    for (int64_t i = 0; i < len; i++)
+        for (int64_t h = 0; h < group; h++)
+            s[h * len + i] = scale * decode_dot(q + h * D, k + (list[i] * G + g) * D, D);
+    for (int64_t h = 0; h < group; h++) decode_softmax(s + h * len, len);
+    memset(o, 0, (size_t)(group * D) * sizeof *o);
+    for (int64_t i = 0; i < len; i++)
+        for (int64_t h = 0; h < group; h++) decode_add(o + h * D, v + (list[i] * G + g) * D, s[h * len + i], D);
+}
+
+void PFK(attention_rows)(int threads, pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v,
+                         const int32_t *const *list, const int64_t *len, pf_real scale, int64_t rows, int64_t H,
+                         int64_t G, int64_t D, pf_real *scratch, int64_t longest) {
+    int64_t group = H / G;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if (rows * H * longest * D > PFK_WORTH_THREADS)
+    for (int64_t t = 0; t < rows * G; t++) {
+#ifdef _OPENMP
+        int64_t thread = omp_get_thread_num();
+#else
+        int64_t thread = 0;
+#endif
+        int64_t r = t / G, g = t % G, at = (r * H + g * group) * D;
+        decode_row(o + at, q + at, k, v, list[r], len[r], scale, group, G, g, D, scratch + thread * group * longest);
+    }
+}

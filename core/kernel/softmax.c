@@ -1,0 +1,55 @@
+/* Softmax over rows of logits. */
+#include "kernel/fast.h"
+
+static PFK_CLONES pf_real softmax_max(const pf_real *x, int64_t n) {
+    pf_real m[16];
+    for (int j = 0; j < 16; j++) m[j] = -PFR_MAX;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+    for (; i < n; i++) m[0] = x[i] > m[0] ? x[i] : m[0];
+    for (int j = 1; j < 16; j++) m[0] = m[j] > m[0] ? m[j] : m[0];
+    return m[0];
+}
+
+/* Sixteen partial sums in blocks that go to double: small terms survive a large vocabulary. */
+static PFK_CLONES double softmax_exp_sum(pf_real *x, pf_real shift, int64_t n) {
+    double total = 0;
+    for (int64_t b = 0; b < n; b += 1024) {
+        int64_t end = n - b < 1024 ? n : b + 1024, i = b;
+        pf_real sum[16] = {0};
+        for (; i + 16 <= end; i += 16)
+            for (int j = 0; j < 16; j++) {
+                pf_real e = pfk_exp(x[i + j] - shift);
+                x[i + j] = e;
+                sum[j] += e;
+            }
+        for (; i < end; i++) {
+            x[i] = pfk_exp(x[i] - shift);
+            sum[0] += x[i];
+        }
+        for (int j = 0; j < 16; j++) total += (double)sum[j];
+    }
+    return total;
+}
+
+void PFK(softmax_rows)(int threads, pf_real *x, pf_real *lse, int64_t rows, int64_t n, bool divide) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
+    for (int64_t r = 0; r < rows; r++) {
+        pf_real *row = x + r * n, m = softmax_max(row, n);
+        double sum = softmax_exp_sum(row, m, n);
+        lse[r] = (pf_real)((double)m + log(sum));
+        pf_real scale = (pf_real)(1 / sum);
+        if (divide)
+            for (int64_t i = 0; i < n; i++) row[i] *= scale;
+    }
+}
+
+static PFK_CLONES void softmax_exp(pf_real *x, pf_real shift, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = pfk_exp(x[i] - shift);
+}
+
+void PFK(exp_rows)(int threads, pf_real *x, const pf_real *shift, int64_t rows, int64_t n) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
+    for (int64_t r = 0; r < rows; r++) softmax_exp(x + r * n, shift[r], n);
+}

@@ -1,0 +1,83 @@
+/* Llama, versions 1 to 3: RMSNorm, rotary embedding, grouped-query attention, SwiGLU (arXiv 2302.13971, 2407.21783). */
+#include "model/model.h"
+
+static const char *const llama_keys[] = {
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_parameters", "rope_scaling",
+    "tie_word_embeddings", "hidden_act", "attention_bias", "mlp_bias", "pretraining_tp", "rope_interleaved", NULL};
+
+/* rope_theta stands at the top, or in rope_parameters as newer files have it */
+static pf_status llama_rope(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
+    c->rope_theta = 10000;
+    PF_TRY(pfi_json_number_opt(ctx, json, "rope_theta", file, &c->rope_theta));
+    const char *const places[] = {"rope_parameters", "rope_scaling"};
+    for (int i = 0; i < 2; i++) {
+        json_t *p = NULL;
+        PF_TRY(pfi_json_object_opt(ctx, json, places[i], file, &p));
+        if (!p) continue;
+        const char *type = "default";
+        PF_TRY(pfi_json_string_opt(ctx, p, "type", file, &type));
+        PF_TRY(pfi_json_string_opt(ctx, p, "rope_type", file, &type));
+        if (strcmp(type, "default") != 0)
+            return pfi_fail(ctx, PF_UNSUPPORTED, "%s: %s of type \"%s\" is not supported", file, places[i], type);
+        PF_TRY(pfi_json_number_opt(ctx, p, "rope_theta", file, &c->rope_theta));
+    }
+    if (!(c->rope_theta > 0)) return pfi_fail(ctx, PF_FORMAT, "%s: rope_theta must be above 0", file);
+    return PF_OK;
+}
+
+static pf_status llama_refuse(pf_ctx *ctx, json_t *json, const char *file, const char *key) {
+    bool on = false;
+    PF_TRY(pfi_json_bool_opt(ctx, json, key, file, &on));
+    return on ? pfi_fail(ctx, PF_UNSUPPORTED, "%s: %s true is not supported", file, key) : PF_OK;
+}
+
+static pf_status llama_sizes(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
+    PF_TRY(pfi_json_int(ctx, json, "vocab_size", file, &c->vocab));
+    PF_TRY(pfi_json_int(ctx, json, "hidden_size", file, &c->hidden));
+    PF_TRY(pfi_json_int(ctx, json, "intermediate_size", file, &c->ffn));
+    PF_TRY(pfi_json_int(ctx, json, "num_hidden_layers", file, &c->layers));
+    PF_TRY(pfi_json_int(ctx, json, "num_attention_heads", file, &c->heads));
+    c->kv_heads = c->heads;
+    PF_TRY(pfi_json_int_opt(ctx, json, "num_key_value_heads", file, &c->kv_heads));
+    c->context = 2048;
+    PF_TRY(pfi_json_int_opt(ctx, json, "max_position_embeddings", file, &c->context));
+    const struct {
+        const char *name;
+        int64_t value;
+    } size[] = {{"vocab_size", c->vocab},       {"hidden_size", c->hidden},
+                {"intermediate_size", c->ffn},  {"num_hidden_layers", c->layers},
+                {"num_attention_heads", c->heads}, {"num_key_value_heads", c->kv_heads},
+                {"max_position_embeddings", c->context}};
+    for (int i = 0; i < PFI_COUNT(size); i++)
+        if (size[i].value < 1 || size[i].value > 1 << 28)
+            return pfi_fail(ctx, PF_FORMAT, "%s: %s is %lld, expected 1 to %d", file, size[i].name,
+                            (long long)size[i].value, 1 << 28);
+    c->head_dim = c->hidden / c->heads;
+    PF_TRY(pfi_json_int_opt(ctx, json, "head_dim", file, &c->head_dim));
+    if (c->head_dim < 2 || c->head_dim % 2 || c->head_dim > 1 << 16)
+        return pfi_fail(ctx, PF_FORMAT, "%s: head_dim is %lld, expected an even number", file, (long long)c->head_dim);
+    if (c->heads % c->kv_heads)
+        return pfi_fail(ctx, PF_FORMAT, "%s: num_attention_heads %lld is no multiple of num_key_value_heads %lld", file,
+                        (long long)c->heads, (long long)c->kv_heads);
+    return PF_OK;
+}
+
+static pf_status llama_config(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
+    PF_TRY(pfi_config_refuse_unknown(ctx, json, file, llama_keys));
+    PF_TRY(llama_sizes(ctx, json, file, c));
+    PF_TRY(llama_rope(ctx, json, file, c));
+    c->norm_eps = 1e-6;
+    PF_TRY(pfi_json_number_opt(ctx, json, "rms_norm_eps", file, &c->norm_eps));
+    PF_TRY(pfi_json_bool_opt(ctx, json, "tie_word_embeddings", file, &c->tied));
+    PF_TRY(llama_refuse(ctx, json, file, "attention_bias"));
+    PF_TRY(llama_refuse(ctx, json, file, "mlp_bias"));
+    PF_TRY(llama_refuse(ctx, json, file, "rope_interleaved"));
+    const char *act = "silu";
+    PF_TRY(pfi_json_string_opt(ctx, json, "hidden_act", file, &act));
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
+        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: hidden_act \"%s\" is not supported; expected \"silu\"", file, act);
+    return PF_OK;
+}
+
+const pfi_family pfi_family_llama = {.model_type = "llama", .config = llama_config};
