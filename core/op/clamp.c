@@ -24,9 +24,10 @@ static pf_status clamp_backward(pfi_call *c) {
     return PF_OK;
 }
 
-static const pf_param clamp_params[] = {{.name = "x", .kind = PF_KIND_TENSOR},
-                                        {.name = "min", .kind = PF_KIND_NUMBER, .optional = true, .value = NAN},
-                                        {.name = "max", .kind = PF_KIND_NUMBER, .optional = true, .value = NAN}};
+static const pf_param clamp_params[] = {
+    {.name = "x", .kind = PF_KIND_TENSOR},
+    {.name = "min", .kind = PF_KIND_NUMBER, .optional = true, .value = (double)NAN},
+    {.name = "max", .kind = PF_KIND_NUMBER, .optional = true, .value = (double)NAN}};
 static const pfi_case clamp_cases[] = {
     {.dim = {PFI_S2(4, 5)}, .args = "min=-0.5 max=0.25"},
     {.dim = {PFI_S2(4, 5)}, .args = "min=0"},

@@ -1,6 +1,6 @@
 #include "op/zip.h"
 
-PFI_MAP(expm1, pfr_expm1(x), dy *(y + 1))
+PFI_MAP(expm1, pfr_expm1(x), (dy * (y + 1)))
 
 static const pfi_case expm1_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -2, .hi = 2},
                                        {.dim = {PFI_S0}, .lo = -2, .hi = 2},

@@ -74,10 +74,10 @@ static const pfi_case ld_sum_cases[] = {
      .want = PF_SHAPE},
 };
 
-PFI_OP(ld_sum, PFI_PARAMS(ld_sum_params), PFI_CASES(ld_sum_cases), .shape = ld_sum_shape, .forward = ld_sum_forward,
-       .backward = ld_sum_backward,
-       PFI_DOC(
-           "Length-desensitised sums of LD-DPO (Liu et al. 2024, arXiv 2409.06411, eq. 9). logp[T]: tokens in order, "
-           "nats; sequence[T]: the sequence of each; partner[B]: the other sequence of each one's pair (itself: none). "
-           "Tokens within the partner's length count 1, those beyond it alpha, 0 to 1. Result [B]. For dpo take it of "
-           "policy and reference alike."));
+PFI_OP(
+    ld_sum, PFI_PARAMS(ld_sum_params), PFI_CASES(ld_sum_cases), .shape = ld_sum_shape, .forward = ld_sum_forward,
+    .backward = ld_sum_backward,
+    PFI_DOC("Length-desensitised sums of LD-DPO (Liu et al. 2024, arXiv 2409.06411, eq. 9). logp[T]: tokens in order, "
+            "nats; sequence[T]: the sequence of each; partner[B]: the other sequence of each one's pair (itself: none)."
+            " Tokens within the partner's length count 1, those beyond it alpha, 0 to 1. Result [B]. For dpo take it of"
+            " policy and reference alike."));

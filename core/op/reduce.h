@@ -66,18 +66,22 @@ static inline pf_status reduce_along(pfi_call *c) {
     int dim = 0;
     if (!pfi_given(c->num[0])) c->num[0] = -1;
     if (c->in[0]->nd > 0 || c->num[0] != -1) PF_TRY(pfi_dim_arg(c, 0, c->in[0]->nd, &dim));
-    c->num[0] = c->in[0]->nd ? dim : NAN; /* a scalar is a row of one */
+    c->num[0] = c->in[0]->nd ? dim : (double)NAN; /* a scalar is a row of one */
     return pfi_shape_like(c, 0);
 }
 
 #define PFI_REDUCE_PARAMS                                                                                              \
     {                                                                                                                  \
-        {.name = "x", .kind = PF_KIND_TENSOR}, {.name = "dim", .kind = PF_KIND_DIM, .optional = true, .value = NAN},   \
+        {.name = "x", .kind = PF_KIND_TENSOR},                                                                         \
+            {.name = "dim", .kind = PF_KIND_DIM, .optional = true, .value = (double)NAN},                              \
             {.name = "keep", .kind = PF_KIND_BOOLEAN, .optional = true, .value = 0},                                   \
     }
 
 #define PFI_ALONG_PARAMS                                                                                               \
-    { {.name = "x", .kind = PF_KIND_TENSOR}, {.name = "dim", .kind = PF_KIND_DIM, .optional = true, .value = NAN}, }
+    {                                                                                                                  \
+        {.name = "x", .kind = PF_KIND_TENSOR},                                                                         \
+            {.name = "dim", .kind = PF_KIND_DIM, .optional = true, .value = (double)NAN},                              \
+    }
 
 /* Cases that every reduction wants. */
 #define PFI_REDUCE_CASES                                                                                               \

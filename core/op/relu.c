@@ -1,6 +1,6 @@
 #include "op/zip.h"
 
-PFI_MAP(relu, x<0 ? 0 : x, x> 0 ? dy : 0)
+PFI_MAP(relu, (x < 0 ? 0 : x), (x > 0 ? dy : 0))
 
 static const pfi_case relu_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -1, .hi = 1},
                                       {.dim = {PFI_S0}, .lo = -1, .hi = 1},

@@ -1,7 +1,7 @@
 #include "kernel/row.h"
 #include "op/zip.h"
 
-PFI_MAP(sigmoid, pfr_sigmoid(x), dy *y *(1 - y))
+PFI_MAP(sigmoid, pfr_sigmoid(x), (dy * y * (1 - y)))
 
 static const pfi_case sigmoid_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -4, .hi = 4},
                                          {.dim = {PFI_S0}, .lo = -4, .hi = 4},

@@ -6,7 +6,7 @@ static pf_real silu_slope(pf_real x) {
     return s * (1 + x * (1 - s));
 }
 
-PFI_MAP(silu, x *pfr_sigmoid(x), dy *silu_slope(x))
+PFI_MAP(silu, (x * pfr_sigmoid(x)), (dy * silu_slope(x)))
 
 static const pfi_case silu_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -4, .hi = 4},
                                       {.dim = {PFI_S0}, .lo = -4, .hi = 4},

@@ -1,7 +1,7 @@
 #include "kernel/row.h"
 #include "op/zip.h"
 
-PFI_MAP(softplus, pfr_softplus(x), dy *pfr_sigmoid(x))
+PFI_MAP(softplus, pfr_softplus(x), (dy * pfr_sigmoid(x)))
 
 static const pfi_case softplus_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -4, .hi = 4},
                                           {.dim = {PFI_S0}, .lo = -4, .hi = 4},

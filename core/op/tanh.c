@@ -1,6 +1,6 @@
 #include "op/zip.h"
 
-PFI_MAP(tanh, pfr_tanh(x), dy *(1 - y * y))
+PFI_MAP(tanh, pfr_tanh(x), (dy * (1 - y * y)))
 
 static const pfi_case tanh_cases[] = {{.dim = {PFI_S2(3, 4)}, .lo = -2, .hi = 2},
                                       {.dim = {PFI_S0}, .lo = -2, .hi = 2},

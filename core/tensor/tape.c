@@ -1,8 +1,9 @@
 /* The history of results: steps that free it at once, and backward through it. */
 #include "op/op.h"
 
-#include <math.h>
 #include <stdlib.h>
+
+#include "kernel/kernel.h"
 
 struct pfi_step {
     pfi_step *outer;
@@ -80,8 +81,15 @@ static pf_status tape_collect(pf_ctx *ctx, tape_list *l, pf_tensor *root) {
     PF_TRY(tape_push(ctx, l, root));
     for (size_t i = 0; i < l->len; i++) {
         pfi_call *c = l->at[i]->node;
-        for (int k = 0; k < c->n_in; k++)
-            if (c->in[k] && c->in[k]->needs_grad) PF_TRY(tape_push(ctx, l, c->in[k]));
+        for (int k = 0; k < c->n_in; k++) {
+            if (!c->wants[k]) continue;
+            if (!c->in[k]->needs_grad)
+                return pfi_fail(ctx, PF_STATE,
+                                "backward: the history below %s is gone; an earlier backward used it (add the results "
+                                "and call backward once), or keep() cut it",
+                                c->op->info.name);
+            PF_TRY(tape_push(ctx, l, c->in[k]));
+        }
     }
     return PF_OK;
 }
@@ -91,21 +99,32 @@ static int tape_newest_first(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* A view's gradient goes to the places of in[0] that it shows. */
-static void tape_view_backward(pfi_call *c, const pf_tensor *dy) {
+/* A view's gradient goes to the places of in[0] that it shows; dimensions that show one place many times are summed. */
+static void tape_view_backward(pfi_call *c, pf_tensor *dy) {
     pf_tensor *dx = c->in[0]->grad;
-    size_t n = pfi_numel(dy);
-    for (size_t i = 0; i < n; i++) {
-        size_t rest = i;
-        int64_t at = c->offset;
-        for (int d = c->nd - 1; d >= 0; d--) {
-            at += (int64_t)(rest % (size_t)c->dim[d]) * c->stride[d];
-            rest /= (size_t)c->dim[d];
-        }
-        if (dx->dtype == PF_F32)
-            pfi_f32(dx)[at] += pfi_f32(dy)[i];
+    int64_t dim[PF_MAX_DIMS], repeat[PF_MAX_DIMS], to[PF_MAX_DIMS], from[PF_MAX_DIMS];
+    bool once = true;
+    for (int d = PF_MAX_DIMS - 1, i = c->nd - 1; d >= 0; d--, i--) {
+        bool many = i >= 0 && c->stride[i] == 0 && c->dim[i] != 1;
+        once = once && !many;
+        dim[d] = i >= 0 && !many ? c->dim[i] : 1;
+        repeat[d] = many ? c->dim[i] : 1;
+        to[d] = i >= 0 ? c->stride[i] : 0;
+        from[d] = i >= 0 ? dy->stride[i] : 0;
+    }
+    const int threads = c->ctx->threads;
+    if (dx->dtype == PF_F32) {
+        float *y = pfi_f32(dx) + c->offset;
+        if (once)
+            pfk_add_strided_f32(threads, y, to, pfi_f32(dy), from, dim);
         else
-            ((double *)pfi_data(dx))[at] += ((double *)pfi_data(dy))[i];
+            pfk_sum_strided_f32(threads, y, to, pfi_f32(dy), from, dim, from, repeat);
+    } else {
+        double *y = (double *)pfi_data(dx) + c->offset;
+        if (once)
+            pfk_add_strided_f64(threads, y, to, pfi_data(dy), from, dim);
+        else
+            pfk_sum_strided_f64(threads, y, to, pfi_data(dy), from, dim, from, repeat);
     }
 }
 
@@ -116,7 +135,7 @@ static pf_status tape_node_backward(pf_tensor *t) {
         if (!c->in[i]) continue;
         PF_TRY(pfi_alive(c->in[i]));
         c->x[i] = pfi_data(c->in[i]);
-        if (!c->in[i]->needs_grad) continue;
+        if (!c->wants[i]) continue;
         pf_tensor *g = pfi_grad_of(c->in[i]);
         if (!g) return PF_NOMEM;
         c->dx[i] = pfi_data(g);

@@ -297,6 +297,7 @@ pf_tensor *pfi_grad_of(pf_tensor *t) {
 pf_tensor *pf_tensor_keep(pf_tensor *t) {
     if (!t) return NULL;
     pfi_step_unlink(t);
+    if (!t->node) return t; /* a leaf goes on collecting gradients */
     pfi_call_free(t->node);
     t->node = NULL;
     t->needs_grad = false;

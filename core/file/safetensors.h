@@ -1,0 +1,68 @@
+/* safetensors: reading and writing weight files, one or many. Internal.
+ * Format: 8 bytes little-endian header length N, N bytes of JSON, then the data without holes or overlaps
+ * (huggingface/safetensors, safetensors/src/tensor.rs). */
+#ifndef PFI_SAFETENSORS_H
+#define PFI_SAFETENSORS_H
+
+#include "file/file.h"
+
+#define PFI_ST_MAX_DIMS    8
+#define PFI_ST_MAX_TENSORS 1000000
+#define PFI_ST_MAX_NAME    4096
+
+typedef struct pfi_st_tensor {
+    const char *name;
+    const char *dtype; /* as the file says: "F32", "BF16", "I64", ... */
+    int pf;            /* the pf_dtype, or -1 if we have none for it */
+    int nd;
+    int64_t dim[PFI_ST_MAX_DIMS];
+    const unsigned char *data; /* may be aligned to a byte only */
+    size_t bytes;
+    size_t begin; /* offset in the data part */
+} pfi_st_tensor;
+
+typedef struct pfi_st pfi_st;
+
+/* Map a file and check all of it. err IO, NOMEM, FORMAT. *out owned by caller. */
+pf_status pfi_st_open(pf_ctx *ctx, const char *path, pfi_st **out);
+/* The same from memory, which must stay until release(ud) is called (release may be NULL). On failure release is not
+ * called. what: the name for messages. */
+pf_status pfi_st_parse(pf_ctx *ctx, const void *data, size_t size, const char *what, void (*release)(void *ud),
+                       void *ud, pfi_st **out);
+pfi_st *pfi_st_retain(pfi_st *st);
+void pfi_st_release(void *st); /* a void pointer, to serve as a release callback; NULL is fine */
+
+size_t pfi_st_count(const pfi_st *st);
+const pfi_st_tensor *pfi_st_at(const pfi_st *st, size_t i);           /* in the order of the data */
+const pfi_st_tensor *pfi_st_find(const pfi_st *st, const char *name); /* NULL if there is none */
+const char *pfi_st_meta(const pfi_st *st, const char *key);           /* of __metadata__, NULL if there is none */
+const char *pfi_st_name(const pfi_st *st);                            /* the path or name it was opened with */
+/* A tensor of the file's type over the file's memory, which it keeps alive; a copy where the data is not aligned to the
+ * type. It must not be written. NULL: TYPE if we have no such type, SHAPE above PF_MAX_DIMS, NOMEM. Owned by caller. */
+pf_tensor *pfi_st_tensor_of(pfi_st *st, const pfi_st_tensor *t);
+
+typedef struct pfi_st_entry {
+    const char *name;
+    pf_dtype dtype;
+    int nd;
+    const int64_t *dim;
+    const void *data; /* contiguous */
+} pfi_st_entry;
+/* Write atomically what the reference writer writes: widest types first, then by name; header padded to 8 bytes.
+ * metadata: key, value, key, value, ..., NULL, in any order, or NULL. Equal tensors give equal bytes.
+ * err IO, NOMEM, NAME (empty, equal or reserved names), SHAPE */
+pf_status pfi_st_write(pf_ctx *ctx, const char *path, const pfi_st_entry *e, size_t n, const char *const *metadata);
+/* the same bytes appended to out */
+pf_status pfi_st_write_buf(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const char *const *metadata, pfi_buf *out);
+
+/* The weights of a Hugging Face directory: model.safetensors, or the shards of model.safetensors.index.json; or one
+ * .safetensors file by its path. */
+typedef struct pfi_weights pfi_weights;
+pf_status pfi_weights_open(pf_ctx *ctx, const char *dir_or_file, pfi_weights **out);
+void pfi_weights_close(pfi_weights *w); /* tensors made from it live on; NULL is fine */
+size_t pfi_weights_count(const pfi_weights *w);
+/* tensor i of all shards, in the order of shard and data; *st: its file, borrowed */
+const pfi_st_tensor *pfi_weights_at(const pfi_weights *w, size_t i, pfi_st **st);
+const pfi_st_tensor *pfi_weights_find(const pfi_weights *w, const char *name, pfi_st **st); /* NULL if there is none */
+
+#endif

@@ -1,0 +1,25 @@
+/* tokenizer: Hugging Face tokenizer.json with BPE models; what pofit.h does not show. Internal.
+ *
+ * A directory gives, besides tokenizer.json, the bos, eos and pad tokens, the add_bos_token and add_eos_token flags and
+ * the chat template (tokenizer_config.json, special_tokens_map.json, chat_template.jinja; all optional). */
+#ifndef PFI_TOKENIZER_H
+#define PFI_TOKENIZER_H
+
+#include "base/base.h"
+
+enum {
+    PFI_TOK_SPECIAL = 1, /* add what the post-processor adds */
+    PFI_TOK_LITERAL = 2  /* special tokens written in the text are ordinary text */
+};
+pf_status pfi_tokenizer_encode(pf_tokenizer *tok, const char *text, size_t len, int flags, int32_t **ids, size_t *n);
+/* append the bytes of one token as they stand in the middle of a text, without the repair of broken UTF-8 and without
+ * the stripping of the text's first space. Special tokens: as written. err RANGE, NOMEM */
+pf_status pfi_tokenizer_piece(pf_tokenizer *tok, int32_t id, pfi_buf *out);
+int32_t pfi_tokenizer_pad(const pf_tokenizer *tok); /* -1 if there is none */
+bool pfi_tokenizer_special(const pf_tokenizer *tok, int32_t id);
+const char *pfi_tokenizer_template(const pf_tokenizer *tok); /* chat template, NULL if there is none */
+uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok); /* over the bytes of the files it came from */
+/* write the files it came from, unchanged, into an existing directory. err IO, NOMEM */
+pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir);
+
+#endif

@@ -1,0 +1,114 @@
+/* Sampling from a model. */
+#include "bind.h"
+
+typedef struct generate_box {
+    pf_ctx *ctx;
+    pf_sample *s;
+    size_t n;
+} generate_box;
+
+static int generate_gc(lua_State *L) {
+    generate_box *b = lua_touserdata(L, 1);
+    if (b->s) pf_samples_free(b->ctx, b->s, b->n);
+    b->s = NULL;
+    return 0;
+}
+
+/* the option "stop": a text or a list of texts; what it points to is held by the options */
+static const char *const *generate_push_stop(lua_State *L, int idx, int *n) {
+    *n = 0;
+    int type = lua_istable(L, idx) ? lua_getfield(L, idx, "stop") : LUA_TNIL;
+    if (type == LUA_TSTRING) {
+        lua_createtable(L, 1, 0);
+        lua_insert(L, -2);
+        lua_rawseti(L, -2, 1);
+    } else if (type == LUA_TNIL) {
+        return NULL;
+    } else if (type != LUA_TTABLE) {
+        lpf_error(L, "generate: stop must be a text or a list of texts, got %s", lpf_typename(L, -1));
+    }
+    *n = (int)luaL_len(L, -1);
+    const char **stop = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *stop, 0);
+    for (int i = 0; i < *n; i++) {
+        lua_geti(L, -2, i + 1);
+        if (lua_type(L, -1) != LUA_TSTRING) lpf_error(L, "generate: stop text %d is %s", i + 1, lpf_typename(L, -1));
+        stop[i] = lua_tostring(L, -1); /* held by the list */
+        lua_pop(L, 1);
+    }
+    return stop;
+}
+
+static pf_generate_options generate_push_options(lua_State *L, int idx) {
+    static const char *const names[] = {"n",    "max_tokens", "temperature", "top_p", "top_k", "min_p",
+                                        "stop", "stop_ids",   "seed",        "batch", NULL};
+    const char *w = "generate";
+    lpf_check_options(L, idx, w, names);
+    pf_generate_options o = pf_generate_defaults();
+    o.samples = (int)lpf_check_integer(L, idx, w, "n", o.samples);
+    o.max_tokens = (int)lpf_check_integer(L, idx, w, "max_tokens", o.max_tokens);
+    o.temperature = lpf_check_number(L, idx, w, "temperature", o.temperature);
+    o.top_p = lpf_check_number(L, idx, w, "top_p", o.top_p);
+    o.top_k = (int)lpf_check_integer(L, idx, w, "top_k", o.top_k);
+    o.min_p = lpf_check_number(L, idx, w, "min_p", o.min_p);
+    o.seed = (uint64_t)lpf_check_integer(L, idx, w, "seed", (int64_t)o.seed);
+    o.batch = (int)lpf_check_integer(L, idx, w, "batch", o.batch);
+    o.stop = generate_push_stop(L, idx, &o.n_stop);
+    if (lua_istable(L, idx) && lua_getfield(L, idx, "stop_ids") != LUA_TNIL) {
+        size_t n;
+        o.stop_ids = lpf_push_ids(L, -1, "generate: stop_ids", &n);
+        o.n_stop_ids = (int)n;
+    }
+    return o;
+}
+
+static void generate_push_sample(lua_State *L, const pf_sample *s) {
+    static const char *const finish[] = {"eos", "stop", "length"};
+    lua_createtable(L, 0, 4);
+    lua_createtable(L, (int)s->n, 0);
+    for (size_t i = 0; i < s->n; i++) {
+        lua_pushinteger(L, s->ids[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "ids");
+    lua_createtable(L, (int)s->n, 0);
+    for (size_t i = 0; i < s->n; i++) {
+        lua_pushnumber(L, (lua_Number)s->logp[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "logp");
+    if (s->text) {
+        lua_pushlstring(L, s->text, s->text_len);
+        lua_setfield(L, -2, "text");
+    }
+    lua_pushstring(L, finish[s->finish]);
+    lua_setfield(L, -2, "finish");
+}
+
+/* generate(model, list of lists of ids, options) -> for each prompt a list of samples */
+static int generate_run(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    size_t n;
+    lua_settop(L, 3);
+    pf_generate_options o = generate_push_options(L, 3);
+    pf_sequence *prompts = lpf_push_sequences(L, 2, "generate", &n);
+    generate_box *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (generate_box){lpf_ctx(L), NULL, n * (size_t)(o.samples > 0 ? o.samples : 0)};
+    lpf_push_class(L, "pofit.samples", generate_gc);
+    lua_setmetatable(L, -2);
+    lpf_check(L, pf_generate(m, prompts, n, &o, &b->s));
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        lua_createtable(L, o.samples, 0);
+        for (int k = 0; k < o.samples; k++) {
+            generate_push_sample(L, &b->s[i * (size_t)o.samples + (size_t)k]);
+            lua_rawseti(L, -2, k + 1);
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+void lpf_open_generate(lua_State *L) {
+    lua_pushcfunction(L, generate_run);
+    lua_setfield(L, -2, "generate");
+}

@@ -1,0 +1,311 @@
+/* What the Lua files need of the system: files, terminal, clock, interruption, random numbers. Failures are raised. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "bind.h"
+#include "file/file.h"
+
+/* ---- a buffer that Lua owns ---- */
+
+typedef struct sys_bytes {
+    pf_ctx *ctx;
+    pfi_buf buf;
+} sys_bytes;
+
+static int sys_bytes_gc(lua_State *L) {
+    sys_bytes *b = lua_touserdata(L, 1);
+    pfi_buf_free(b->ctx, &b->buf);
+    return 0;
+}
+
+static sys_bytes *sys_push_bytes(lua_State *L) {
+    sys_bytes *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (sys_bytes){lpf_ctx(L), {0}};
+    lpf_push_class(L, "pofit.bytes", sys_bytes_gc);
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+static int sys_return_bytes(lua_State *L, sys_bytes *b) {
+    lua_pushlstring(L, b->buf.len ? b->buf.data : "", b->buf.len);
+    pfi_buf_free(b->ctx, &b->buf);
+    return 1;
+}
+
+/* ---- whole files ---- */
+
+static int sys_read(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    sys_bytes *b = sys_push_bytes(L);
+    lpf_check(L, pfi_file_read(b->ctx, path, &b->buf));
+    return sys_return_bytes(L, b);
+}
+
+static int sys_read_zst(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    sys_bytes *raw = sys_push_bytes(L), *b = sys_push_bytes(L);
+    lpf_check(L, pfi_file_read(raw->ctx, path, &raw->buf));
+    lpf_check(L, pfi_zst_decompress(raw->ctx, raw->buf.data, raw->buf.len, path, &b->buf));
+    return sys_return_bytes(L, b);
+}
+
+static int sys_write(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    lpf_check(L, pfi_file_write_atomic(lpf_ctx(L), path, text, n));
+    return 0;
+}
+
+static int sys_write_zst(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    sys_bytes *b = sys_push_bytes(L);
+    lpf_check(L, pfi_zst_compress(b->ctx, text, n, 0, &b->buf));
+    lpf_check(L, pfi_file_write_atomic(b->ctx, path, b->buf.data, b->buf.len));
+    return 0;
+}
+
+static int sys_mkdirs(lua_State *L) {
+    lpf_check(L, pfi_file_mkdirs(lpf_ctx(L), luaL_checkstring(L, 1)));
+    return 0;
+}
+
+static int sys_exists(lua_State *L) {
+    lua_pushboolean(L, pfi_file_exists(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+static int sys_is_dir(lua_State *L) {
+    lua_pushboolean(L, pfi_file_is_dir(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* size in bytes, or nil if there is no such file */
+static int sys_size(lua_State *L) {
+    struct stat st;
+    if (stat(luaL_checkstring(L, 1), &st) != 0) return 0;
+    lua_pushinteger(L, (lua_Integer)st.st_size);
+    return 1;
+}
+
+static int sys_truncate(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    if (truncate(path, (off_t)luaL_checkinteger(L, 2)) != 0)
+        return lpf_error(L, "cannot shorten %s: %s", path, strerror(errno));
+    return 0;
+}
+
+static int sys_remove(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    if (remove(path) != 0 && errno != ENOENT) return lpf_error(L, "cannot remove %s: %s", path, strerror(errno));
+    return 0;
+}
+
+/* ---- lines ---- */
+
+static int sys_lines_gc(lua_State *L) {
+    pfi_lines **l = lua_touserdata(L, 1);
+    pfi_lines_close(*l);
+    *l = NULL;
+    return 0;
+}
+
+static int sys_lines_next(lua_State *L) {
+    pfi_lines **l = lua_touserdata(L, lua_upvalueindex(1));
+    const char *text = NULL;
+    size_t n = 0;
+    long line = 0;
+    if (*l) lpf_check(L, pfi_lines_next(*l, &text, &n, &line));
+    if (!text) {
+        pfi_lines_close(*l);
+        *l = NULL;
+        return 0;
+    }
+    lua_pushlstring(L, text, n);
+    lua_pushinteger(L, line);
+    return 2;
+}
+
+/* for text, number in lines(path): plain or zstd */
+static int sys_lines(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    pfi_lines **l = lua_newuserdatauv(L, sizeof *l, 0);
+    *l = NULL;
+    lpf_push_class(L, "pofit.lines", sys_lines_gc);
+    lua_setmetatable(L, -2);
+    lpf_check(L, pfi_lines_open(lpf_ctx(L), path, l));
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, sys_lines_next, 1);
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_rotate(L, -4, 3); /* function, nil, nil, and the file, closed when the loop ends */
+    return 4;
+}
+
+/* ---- appending, on the disk when write returns ---- */
+
+#define SYS_APPEND "pofit.append"
+
+typedef struct sys_append {
+    int fd;
+} sys_append;
+
+static int sys_append_gc(lua_State *L) {
+    sys_append *a = luaL_checkudata(L, 1, SYS_APPEND);
+    if (a->fd >= 0) close(a->fd);
+    a->fd = -1;
+    return 0;
+}
+
+static int sys_append_write(lua_State *L) {
+    sys_append *a = luaL_checkudata(L, 1, SYS_APPEND);
+    size_t n;
+    const char *text = luaL_checklstring(L, 2, &n);
+    if (a->fd < 0) return lpf_error(L, "the file is closed");
+    while (n > 0) {
+        ssize_t put = write(a->fd, text, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return lpf_error(L, "cannot write: %s", strerror(errno));
+        text += put;
+        n -= (size_t)put;
+    }
+    if (fsync(a->fd) != 0 && errno != EINVAL && errno != EROFS)
+        return lpf_error(L, "cannot write to the disk: %s", strerror(errno));
+    return 0;
+}
+
+/* append(path) -> file with write(text) and close() */
+static int sys_open_append(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    sys_append *a = lua_newuserdatauv(L, sizeof *a, 0);
+    a->fd = -1;
+    lpf_push_class(L, SYS_APPEND, sys_append_gc);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, sys_append_write);
+    lua_setfield(L, -2, "write");
+    lua_pushcfunction(L, sys_append_gc);
+    lua_setfield(L, -2, "close");
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    a->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (a->fd < 0) return lpf_error(L, "cannot open %s: %s", path, strerror(errno));
+    return 1;
+}
+
+/* ---- terminal and time ---- */
+
+/* isatty(1 or 2): is standard output or error a terminal */
+static int sys_isatty(lua_State *L) {
+    lua_pushboolean(L, isatty((int)luaL_optinteger(L, 1, 2)));
+    return 1;
+}
+
+/* columns of the terminal, 80 if unknown */
+static int sys_width(lua_State *L) {
+    struct winsize w;
+    int cols = ioctl((int)luaL_optinteger(L, 1, 2), TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+    lua_pushinteger(L, cols > 0 ? cols : 80);
+    return 1;
+}
+
+/* seconds of a clock that only goes forward */
+static int sys_clock(lua_State *L) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec * 1e-9);
+    return 1;
+}
+
+/* "2026-01-31T12:00:00Z" */
+static int sys_date(lua_State *L) {
+    char text[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* ---- interruption ---- */
+
+static lpf_interrupt *sys_interrupt(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, LPF_INTERRUPT);
+    lpf_interrupt *i = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return i;
+}
+
+/* has the user asked to stop (Ctrl-C)? */
+static int sys_interrupted(lua_State *L) {
+    lpf_interrupt *i = sys_interrupt(L);
+    lua_pushboolean(L, i && i->asked);
+    return 1;
+}
+
+/* poll(true): Ctrl-C only sets the flag that interrupted() reads; poll(false): it raises. Returns what was. */
+static int sys_poll(lua_State *L) {
+    lpf_interrupt *i = sys_interrupt(L);
+    lua_pushboolean(L, i && i->poll);
+    if (i) i->poll = lua_toboolean(L, 1);
+    return 1;
+}
+
+/* ---- numbers ---- */
+
+static int sys_uniform(lua_State *L) {
+    lua_pushnumber(L, pfi_random_uniform((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2),
+                                         (uint64_t)luaL_checkinteger(L, 3)));
+    return 1;
+}
+
+static int sys_normal(lua_State *L) {
+    lua_pushnumber(L, pfi_random_normal((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2),
+                                        (uint64_t)luaL_checkinteger(L, 3)));
+    return 1;
+}
+
+/* hash(text[, h]): 64 bits, a fingerprint and no protection */
+static int sys_hash(lua_State *L) {
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    lua_pushinteger(L, (lua_Integer)pfi_hash64((uint64_t)luaL_optinteger(L, 2, 0), text, n));
+    return 1;
+}
+
+static const luaL_Reg sys_functions[] = {
+    {"read", sys_read},
+    {"read_zst", sys_read_zst},
+    {"write", sys_write},
+    {"write_zst", sys_write_zst},
+    {"mkdirs", sys_mkdirs},
+    {"exists", sys_exists},
+    {"is_dir", sys_is_dir},
+    {"size", sys_size},
+    {"truncate", sys_truncate},
+    {"remove", sys_remove},
+    {"lines", sys_lines},
+    {"append", sys_open_append},
+    {"isatty", sys_isatty},
+    {"width", sys_width},
+    {"clock", sys_clock},
+    {"date", sys_date},
+    {"interrupted", sys_interrupted},
+    {"poll", sys_poll},
+    {"uniform", sys_uniform},
+    {"normal", sys_normal},
+    {"hash", sys_hash},
+    {NULL, NULL},
+};
+
+int luaopen_pofit_sys(lua_State *L) {
+    luaL_requiref(L, "pofit.core", luaopen_pofit_core, 0);
+    luaL_newlib(L, sys_functions);
+    return 1;
+}

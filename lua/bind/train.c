@@ -1,0 +1,176 @@
+/* The trainer: optimiser, schedule, clipping, checkpoints. The loop is Lua's. */
+#include <string.h>
+
+#include "bind.h"
+
+typedef struct train_box {
+    pf_trainer *t;
+} train_box;
+
+static int train_gc(lua_State *L) {
+    train_box *b = luaL_checkudata(L, 1, LPF_TRAINER);
+    pf_trainer_free(b->t);
+    b->t = NULL;
+    return 0;
+}
+
+static pf_trainer *train_check(lua_State *L) {
+    train_box *b = luaL_checkudata(L, 1, LPF_TRAINER);
+    luaL_argcheck(L, b->t, 1, "trainer was closed");
+    return b->t;
+}
+
+/* ---- options ---- */
+
+static const char *train_word(lua_State *L, int idx, const char *name, const char *value) {
+    if (!lua_istable(L, idx)) return value;
+    if (lua_getfield(L, idx, name) != LUA_TNIL) {
+        if (lua_type(L, -1) != LUA_TSTRING)
+            lpf_error(L, "trainer: %s must be a word, got %s", name, lpf_typename(L, -1));
+        value = lua_tostring(L, -1); /* held by the options */
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+/* groups = {{"*.weight", lr_scale=, weight_decay=}, ...} */
+static const pf_param_group *train_push_groups(lua_State *L, int idx, const pf_trainer_options *o, int *n) {
+    *n = 0;
+    if (!lua_istable(L, idx) || lua_getfield(L, idx, "groups") == LUA_TNIL) return NULL;
+    if (!lua_istable(L, -1)) lpf_error(L, "trainer: groups must be a list, got %s", lpf_typename(L, -1));
+    *n = (int)luaL_len(L, -1);
+    pf_param_group *g = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *g, 0);
+    for (int i = 0; i < *n; i++) {
+        lua_geti(L, -2, i + 1);
+        if (!lua_istable(L, -1))
+            lpf_error(L, "trainer: group %d must be {\"pattern\", lr_scale=, weight_decay=}", i + 1);
+        lua_geti(L, -1, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) lpf_error(L, "trainer: group %d has no pattern", i + 1);
+        g[i].pattern = lua_tostring(L, -1);
+        lua_pop(L, 1);
+        g[i].lr_scale = lpf_check_number(L, lua_gettop(L), "trainer", "lr_scale", 1);
+        g[i].weight_decay = lpf_check_number(L, lua_gettop(L), "trainer", "weight_decay", o->weight_decay);
+        lua_pop(L, 1);
+    }
+    return g;
+}
+
+static pf_trainer_options train_push_options(lua_State *L, int idx) {
+    static const char *const names[] = {"optimizer",    "lr",        "beta1",    "beta2",  "eps",
+                                        "weight_decay", "momentum",  "schedule", "warmup", "steps",
+                                        "clip",         "bad_steps", "groups",   NULL};
+    const char *w = "trainer";
+    lpf_check_options(L, idx, w, names);
+    pf_trainer_options o = pf_trainer_defaults();
+    o.optimizer = train_word(L, idx, "optimizer", o.optimizer);
+    o.schedule = train_word(L, idx, "schedule", o.schedule);
+    o.lr = lpf_check_number(L, idx, w, "lr", o.lr);
+    o.beta1 = lpf_check_number(L, idx, w, "beta1", o.beta1);
+    o.beta2 = lpf_check_number(L, idx, w, "beta2", o.beta2);
+    o.eps = lpf_check_number(L, idx, w, "eps", o.eps);
+    o.weight_decay = lpf_check_number(L, idx, w, "weight_decay", o.weight_decay);
+    o.momentum = lpf_check_number(L, idx, w, "momentum", o.momentum);
+    o.warmup = lpf_check_integer(L, idx, w, "warmup", o.warmup);
+    o.steps = lpf_check_integer(L, idx, w, "steps", o.steps);
+    o.clip = lpf_check_number(L, idx, w, "clip", o.clip);
+    o.bad_steps = (int)lpf_check_integer(L, idx, w, "bad_steps", o.bad_steps);
+    o.groups = train_push_groups(L, idx, &o, &o.n_groups);
+    return o;
+}
+
+/* trainer(model, options) */
+static int train_new(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    lua_settop(L, 2);
+    train_box *b = lua_newuserdatauv(L, sizeof *b, 0);
+    b->t = NULL;
+    luaL_setmetatable(L, LPF_TRAINER);
+    lua_insert(L, 1);
+    pf_trainer_options o = train_push_options(L, 3);
+    lpf_check(L, pf_trainer_new(m, &o, &b->t));
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* ---- methods ---- */
+
+/* t:accumulate(loss[, scale]): backward of scale x loss */
+static int train_accumulate(lua_State *L) {
+    pf_trainer *t = train_check(L);
+    lpf_tensor *loss = lpf_check_tensor(L, 2);
+    lpf_check(L, pf_trainer_accumulate(t, loss->t, luaL_optnumber(L, 3, 1)));
+    return 0;
+}
+
+/* t:step([lr]) -> {step=, loss=, grad_norm=, lr=, skipped=, what=} */
+static int train_step(lua_State *L) {
+    pf_trainer *t = train_check(L);
+    pf_step_info info = {0};
+    lpf_check(L, pf_trainer_step(t, luaL_optnumber(L, 2, -1), &info));
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, info.step);
+    lua_setfield(L, -2, "step");
+    lua_pushnumber(L, info.loss);
+    lua_setfield(L, -2, "loss");
+    lua_pushnumber(L, info.grad_norm);
+    lua_setfield(L, -2, "grad_norm");
+    lua_pushnumber(L, info.lr);
+    lua_setfield(L, -2, "lr");
+    lua_pushboolean(L, info.skipped);
+    lua_setfield(L, -2, "skipped");
+    lua_pushstring(L, info.what ? info.what : "");
+    lua_setfield(L, -2, "what");
+    return 1;
+}
+
+/* t:save(path[, text of one's own]) */
+static int train_save(lua_State *L) {
+    pf_trainer *t = train_check(L);
+    size_t n;
+    const char *path = luaL_checkstring(L, 2), *extra = luaL_optlstring(L, 3, "", &n);
+    lpf_check(L, pf_trainer_save(t, path, extra, n));
+    return 0;
+}
+
+typedef struct train_given {
+    pf_ctx *ctx;
+    void *p;
+} train_given;
+
+static int train_given_gc(lua_State *L) {
+    train_given *g = lua_touserdata(L, 1);
+    pf_release(g->ctx, g->p);
+    g->p = NULL;
+    return 0;
+}
+
+/* t:restore(path) -> the text that was saved with it */
+static int train_restore(lua_State *L) {
+    pf_trainer *t = train_check(L);
+    const char *path = luaL_checkstring(L, 2);
+    size_t n = 0;
+    train_given *g = lua_newuserdatauv(L, sizeof *g, 0);
+    *g = (train_given){lpf_ctx(L), NULL};
+    lpf_push_class(L, "pofit.trainer.given", train_given_gc);
+    lua_setmetatable(L, -2);
+    lpf_check(L, pf_trainer_restore(t, path, &g->p, &n));
+    lua_pushlstring(L, g->p ? g->p : "", n);
+    return 1;
+}
+
+static int train_property(lua_State *L) {
+    (void)L;
+    return 0;
+}
+
+static const luaL_Reg train_methods[] = {{"accumulate", train_accumulate},
+                                         {"step", train_step},
+                                         {"save", train_save},
+                                         {"restore", train_restore},
+                                         {NULL, NULL}};
+
+void lpf_open_train(lua_State *L) {
+    lpf_open_class(L, LPF_TRAINER, "trainer", train_gc, train_methods, train_property);
+    lua_pushcfunction(L, train_new);
+    lua_setfield(L, -2, "trainer");
+}

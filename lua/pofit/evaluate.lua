@@ -1,0 +1,112 @@
+-- Measuring a model: on a task whose answers can be verified, and on held-out preferences.
+local core = require "pofit.core"
+local M = {}
+
+local function judge(task, problem, sample)
+  local verdict = task:verify(problem, sample.text)
+  if sample.finish ~= "eos" then verdict.correct = false end
+  return verdict
+end
+
+--- Answer every problem once greedily and `samples` times at temperature 1, and verify each step of each answer.
+--- scores: "accuracy" (greedy, true or false a problem) and "accuracy_sampled" (share of right samples a problem);
+--- answers: the greedy ones, {prompt=, text=, ok=, mark= {first, last} of the first mistake}.
+---@param o {model: table, task: table, problems: table, samples: integer?, seed: integer?, max_tokens: integer?}
+---@return {scores: table, answers: table}
+function M.task(o)
+  local prompts, greedy, sampled, answers = {}, {}, {}, {}
+  for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
+  for i, list in ipairs(o.model:generate(prompts, { n = 1, temperature = 0, max_tokens = o.max_tokens })) do
+    local verdict = judge(o.task, o.problems[i], list[1])
+    local wrong = verdict.error
+    greedy[i] = verdict.correct
+    answers[i] = { prompt = prompts[i], text = list[1].text, ok = verdict.correct,
+      mark = wrong and wrong.first and { wrong.first, wrong.last } or nil }
+  end
+  local scores = { { "accuracy", greedy } }
+  if (o.samples or 0) > 0 then
+    for i, list in ipairs(o.model:generate(prompts, { n = o.samples, seed = o.seed, max_tokens = o.max_tokens })) do
+      local right = 0
+      for _, sample in ipairs(list) do
+        if judge(o.task, o.problems[i], sample).correct then right = right + 1 end
+      end
+      sampled[i] = right / #list
+    end
+    scores[2] = { "accuracy_sampled", sampled }
+  end
+  return { scores = scores, answers = answers }
+end
+
+--- Sample n answers to every problem and verify them: {{prompt=, samples={{ids=, text=, correct=}, ...}}, ...}, as
+--- pf.pair takes them.
+---@param o {model: table, task: table, problems: table, n: integer, seed: integer?, max_tokens: integer?}
+---@return table
+function M.sample(o)
+  local prompts, pool = {}, {}
+  for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
+  for i, list in ipairs(o.model:generate(prompts, { n = o.n, seed = o.seed, max_tokens = o.max_tokens })) do
+    for _, sample in ipairs(list) do sample.correct = judge(o.task, o.problems[i], sample).correct end
+    pool[i] = { prompt = prompts[i], samples = list }
+  end
+  return pool
+end
+
+-- what the model writes for the prompts of the first few rows
+local function first_answers(model, set, count)
+  local prompts, answers = {}, {}
+  for i = 1, math.min(count, set.n) do prompts[i] = set:prompt(i) end
+  for i, list in ipairs(model:generate(prompts, { n = 1, temperature = 0, max_tokens = 80 })) do
+    answers[i] = { prompt = model.tokenizer:decode(prompts[i], { skip_special = true }), text = list[1].text }
+  end
+  return answers
+end
+
+--- For every preference row of a set: has the chosen answer the higher log-probability, as a sum over its tokens
+--- ("accuracy") and as a mean ("accuracy_mean")? After set:reference(), also whether its reward is higher
+--- ("reward_accuracy"; against itself a model has no rewards, and a tie counts as wrong).
+---@return {scores: table, answers: table}
+function M.preferences(model, set, batch)
+  local by_sum, by_mean, reward, size = {}, {}, {}, batch or 16
+  for first = 1, set.n, size do
+    local rows = {}
+    for i = first, math.min(first + size - 1, set.n) do rows[#rows + 1] = i end
+    core.step(function()
+      core.no_grad(function()
+        local b = set:batch(rows)
+        local logp, n = model:logp(b), b.sequences
+        local sums = core.op.sum_by(logp, b.sequence, n):totable()
+        local means = core.op.mean_by(logp, b.sequence, n):totable()
+        local refs = set.ref and core.op.sum_by(b.ref_logp, b.sequence, n):totable()
+        for k, i in ipairs(rows) do
+          local c, r = b.chosen[k], b.rejected[k]
+          by_sum[i] = sums[c] > sums[r]
+          by_mean[i] = means[c] > means[r]
+          if refs then reward[i] = sums[c] - refs[c] > sums[r] - refs[r] end
+        end
+      end)
+    end)
+  end
+  local scores = { { "accuracy", by_sum }, { "accuracy_mean", by_mean } }
+  if set.ref then scores[3] = { "reward_accuracy", reward } end
+  return { scores = scores, answers = first_answers(model, set, 5) }
+end
+
+--- Mean negative log-likelihood a token ("nll", nats) of each row of a completion set.
+---@return {scores: table, answers: table}
+function M.completions(model, set, batch)
+  local nll, size = {}, batch or 16
+  for first = 1, set.n, size do
+    local rows = {}
+    for i = first, math.min(first + size - 1, set.n) do rows[#rows + 1] = i end
+    core.step(function()
+      core.no_grad(function()
+        local b = set:batch(rows)
+        local means = core.op.mean_by(model:logp(b), b.sequence, b.sequences):totable()
+        for k, i in ipairs(rows) do nll[i] = -means[k] end
+      end)
+    end)
+  end
+  return { scores = { { "nll", nll } }, answers = first_answers(model, set, 5) }
+end
+
+return M

@@ -1,0 +1,313 @@
+-- Declarations for an editor's Lua language server: operations and losses from the registry, the rest by hand.
+-- `make meta` writes them to lua/pofit/_meta.lua.
+local core = require "pofit.core"
+
+local head = [[
+---@meta
+-- Written by `make meta` (pofit --stubs); not edited by hand, never loaded.
+error("pofit/_meta.lua is for editors; require \"pofit\" instead")
+
+---@class pofit.Tensor
+---@field shape integer[] sizes, outermost first
+---@field dtype "float32"|"float64"|"int32"|"bfloat16"|"float16"
+---@field grad pofit.Tensor? what backward collected; set to nil to forget it
+---@field requires_grad boolean collects gradients, or has history; settable for leaves
+---@field name string of a model's parameter, else ""
+---@field [integer] pofit.Tensor|integer? row; a number for int32 with one dimension; nil after the last
+---@operator add(pofit.Tensor|number): pofit.Tensor
+---@operator sub(pofit.Tensor|number): pofit.Tensor
+---@operator mul(pofit.Tensor|number): pofit.Tensor
+---@operator div(pofit.Tensor|number): pofit.Tensor
+---@operator pow(pofit.Tensor|number): pofit.Tensor
+---@operator unm: pofit.Tensor
+---@operator len: integer
+local Tensor = {}
+---Values as nested tables.
+---@return table|number
+function Tensor:totable() end
+---The value of a tensor that has one.
+---@return number
+function Tensor:item() end
+---Number of dimensions.
+---@return integer
+function Tensor:dim() end
+---@return integer
+function Tensor:numel() end
+---Size of a dimension, from 1, or from -1 at the end.
+---@param dim integer
+---@return integer
+function Tensor:size(dim) end
+---The same values without history: no gradient flows through the result.
+---@return pofit.Tensor
+function Tensor:detach() end
+---Lift the tensor off the current step, so that it outlives it. Returns the tensor.
+---@return pofit.Tensor
+function Tensor:keep() end
+---Add the gradient of this value to every leaf below it. Frees the history.
+function Tensor:backward() end
+---Forget the collected gradient.
+function Tensor:zero_grad() end
+---A leaf with the same values.
+---@return pofit.Tensor
+function Tensor:clone() end
+---A leaf with the same values in another type.
+---@param dtype string
+---@return pofit.Tensor
+function Tensor:to(dtype) end
+---Overwrite the values of a leaf. Returns the tensor.
+---@param values table|pofit.Tensor|number
+---@return pofit.Tensor
+function Tensor:copy_(values) end
+
+---@class pofit.Tokenizer
+---@field bos integer? id that begins a text
+---@field eos integer? id that ends a text
+---@field size integer vocabulary with added tokens
+local Tokenizer = {}
+---@param text string
+---@param opts? { special: boolean } special (true): with what the tokenizer adds, BOS
+---@return integer[]
+function Tokenizer:encode(text, opts) end
+---@param ids integer[]|pofit.Tensor
+---@param opts? { skip_special: boolean }
+---@return string
+function Tokenizer:decode(ids, opts) end
+---@param token string
+---@return integer?
+function Tokenizer:id(token) end
+---@param id integer
+---@return string?
+function Tokenizer:token(id) end
+---@param messages { role: string, content: string }[]
+---@param opts? { generation_prompt: boolean, tokenize: boolean }
+---@return string|integer[]
+function Tokenizer:chat(messages, opts) end
+
+---@class pofit.Batch
+---@field sequence pofit.Tensor [entries] whose an entry is, from 1
+---@field step pofit.Tensor [entries] from 1, 0 outside any step
+---@field target pofit.Tensor [entries] the scored tokens
+---@field length pofit.Tensor [sequences] entries of a sequence
+---@field sequences integer
+---@field entries integer scored tokens
+---@field tokens integer in all sequences
+---@field nodes integer computed tokens: distinct prefixes
+---@field straddles integer rows whose boundary falls inside a token
+---@field chosen integer[]? numbers of sequences; set by whoever makes the batch
+---@field rejected integer[]?
+---@field ref_logp pofit.Tensor? [entries] under the reference
+
+---@class pofit.Sample
+---@field ids integer[]
+---@field text string?
+---@field logp number[] at temperature 1
+---@field finish "eos"|"stop"|"length"
+
+---@class pofit.Model
+---@field tokenizer pofit.Tokenizer?
+---@field vocab_size integer
+---@field hidden_size integer
+---@field num_hidden_layers integer
+---@field max_position_embeddings integer
+local Model = {}
+---A reference: weights of its own that collect no gradients.
+---@return pofit.Model
+function Model:copy() end
+---Write a Hugging Face directory.
+---@param dir string
+function Model:save(dir) end
+---Logits [T, vocab] after each of T ids.
+---@param ids integer[]|pofit.Tensor
+---@return pofit.Tensor
+function Model:logits(ids) end
+---Log-probability [entries] of the scored tokens; with stats also [entries, 4]: entropy, 1 if the target is the
+---likeliest token, mean logit, log of the sum of squared probabilities.
+---@param batch pofit.Batch
+---@param opts? { stats: boolean }
+---@return pofit.Tensor, pofit.Tensor?
+function Model:logp(batch, opts) end
+---Names in order in the list part, tensors by name.
+---@return table<integer|string, string|pofit.Tensor>
+function Model:parameters() end
+---@return string
+function Model:fingerprint() end
+---@param rows table[]
+---@param cache? string
+---@return pofit.Tensor, boolean
+function Model:reference_logp(rows, cache) end
+---@param prompts string|table
+---@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch
+---@return pofit.Sample[][]
+function Model:generate(prompts, opts) end
+
+---@class pofit.Trainer
+local Trainer = {}
+---@param loss pofit.Tensor
+---@param scale? number
+function Trainer:accumulate(loss, scale) end
+---@param lr? number instead of the schedule's
+---@return { step: integer, loss: number, grad_norm: number, lr: number, skipped: boolean, what: string }
+function Trainer:step(lr) end
+---@param path string
+---@param extra? string
+function Trainer:save(path, extra) end
+---@param path string
+---@return string
+function Trainer:restore(path) end
+
+---@class pofit.loss
+---@field mix fun(parts: table): pofit.Tensor, table<string, number>
+---@field list fun(): table<string, table>
+
+---@class pofit
+---@field loss pofit.loss
+---@field version string
+local pf = {}
+---@param values number|table
+---@param opts? { grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.tensor(values, opts) end
+---@param shape integer|integer[]
+---@param opts? { grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.zeros(shape, opts) end
+---@param shape integer|integer[]
+---@param opts? { grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.ones(shape, opts) end
+---@param shape integer|integer[]
+---@param value number
+---@param opts? { grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.full(shape, value, opts) end
+---@param shape integer|integer[]
+---@param opts? { seed: integer, stream: integer, grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.randn(shape, opts) end
+---@param shape integer|integer[]
+---@param opts? { seed: integer, stream: integer, grad: boolean, dtype: string }
+---@return pofit.Tensor
+function pf.uniform(shape, opts) end
+---Call f without recording history; returns what it returns.
+---@param f function
+function pf.no_grad(f, ...) end
+---Call f; every tensor made in it is freed at its end. Returns what f returns.
+---@param f function
+function pf.step(f, ...) end
+---@param f function
+---@param inputs table
+---@param opts? { tolerance: number }
+---@return boolean, table
+function pf.gradcheck(f, inputs, opts) end
+---@param name? string
+---@return string
+function pf.help(name) end
+---Bytes held by tensors and models: now, and at most so far.
+---@return integer, integer
+function pf.memory() end
+---@param n integer
+function pf.threads(n) end
+---@param tok pofit.Tokenizer?
+---@param rows table[]
+---@return pofit.Batch
+function pf.batch(tok, rows) end
+---@param model pofit.Model
+---@param opts table
+---@return pofit.Trainer
+function pf.trainer(model, opts) end
+---@param declaration table
+---@return table
+function pf.options(declaration) end
+pf.tokenizer = {}
+---@param path string
+---@return pofit.Tokenizer
+function pf.tokenizer.load(path) end
+pf.model = {}
+---@param dir string
+---@param opts? { dtype: string }
+---@return pofit.Model
+function pf.model.load(dir, opts) end
+---@param config table
+---@param opts? { seed: integer, tokenizer: pofit.Tokenizer }
+---@return pofit.Model
+function pf.model.new(config, opts) end
+pf.json = {}
+---@param text string
+---@param name? string for messages
+---@return any
+function pf.json.decode(text, name) end
+---@param value any
+---@param opts? { indent: integer }
+---@return string
+function pf.json.encode(value, opts) end
+]]
+
+local types = {
+  tensor = "pofit.Tensor|number|table", constant = "pofit.Tensor|number|table", index = "pofit.Tensor|integer[]",
+  token = "pofit.Tensor|integer[]", number = "number", integer = "integer", dimension = "integer",
+  position = "integer", boolean = "boolean", shape = "integer|integer[]",
+}
+
+local function type_of(p)
+  if p.kind ~= "choice" then return types[p.kind] end
+  return (p.choices:gsub("%S+", '"%0"'):gsub(" ", "|"))
+end
+
+local function comment(text)
+  local lines, line = {}, "---"
+  for word in text:gmatch("%S+") do
+    if #line + #word > 116 then
+      lines[#lines + 1] = line
+      line = "---"
+    end
+    line = line .. (line == "---" and "" or " ") .. word
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
+local function operation(entry, out)
+  local names = {}
+  local is_method = entry.params[1] and entry.params[1].kind == "tensor"
+  local params = {}
+  for i, p in ipairs(entry.params) do
+    names[i] = p.name
+    params[i] = ("---@param %s%s %s"):format(p.name, p.optional and "?" or "", type_of(p))
+  end
+  local function declare(first, target)
+    out[#out + 1] = comment(entry.doc)
+    for i = first, #params do out[#out + 1] = params[i] end
+    out[#out + 1] = "---@return pofit.Tensor"
+    out[#out + 1] = ("function %s%s(%s) end"):format(target, entry.name, table.concat(names, ", ", first))
+  end
+  declare(1, "pf.")
+  if is_method then declare(2, "Tensor:") end
+end
+
+local function loss(entry, out)
+  local class = "pofit.loss." .. entry.name
+  out[#out + 1] = "---@class " .. class
+  for _, p in ipairs(entry.params) do
+    out[#out + 1] = ("---@field %s%s %s"):format(p.name, p.optional and "?" or "", type_of(p))
+  end
+  out[#out + 1] = '---@field reduction? "mean"|"none"'
+  out[#out + 1] = comment(entry.doc)
+  out[#out + 1] = comment("Formula: " .. entry.formula)
+  out[#out + 1] = comment("Source: " .. entry.source)
+  out[#out + 1] = "---@param args " .. class
+  out[#out + 1] = "---@return pofit.Tensor, table<string, number>"
+  out[#out + 1] = ("function pf.loss.%s(args) end"):format(entry.name)
+end
+
+return function()
+  local out, registry = { head }, core.registry()
+  for _, entry in ipairs(registry) do
+    if not entry.loss then operation(entry, out) end
+  end
+  out[#out + 1] = "pf.loss = {}"
+  for _, entry in ipairs(registry) do
+    if entry.loss then loss(entry, out) end
+  end
+  out[#out + 1] = "return pf"
+  return table.concat(out, "\n") .. "\n"
+end

@@ -1,0 +1,51 @@
+-- Supervised fine-tuning: imitate written answers. The start of every preference method.
+--
+-- paper:   Radford et al. 2018, "Improving language understanding by generative pre-training", eq. 1
+-- formula: L = -mean over answer tokens of log pi(y_t | x, y_<t)
+-- data:    CHAIN problems with worked solutions (generated), or --data: JSON lines with prompt and completion
+-- run:     pofit recipes/sft.lua [--model DIR --data FILE]
+-- cost:    about a minute on two cores
+-- expect:  held-out accuracy settles at 40-70 %, the range in which sampling gives both right and wrong answers
+local pf = require "pofit"
+
+local opt = pf.options {
+  "Supervised fine-tuning. Without --model and --data: trains a small policy on CHAIN from nothing.",
+  { "name", "sft", "the run: everything is kept in runs/NAME" },
+  { "model", "", "model directory to start from (none: a new small Llama)" },
+  { "data", "", "JSON lines with prompt and completion (none: CHAIN)" },
+  { "problems", 800, "CHAIN problems to learn from", min = 1 },
+  { "heldout", 500, "CHAIN problems to measure on", min = 1 },
+  { "steps", 1500, "updates", min = 1 },
+  { "batch", 64, "answers an update", min = 1 },
+  { "lr", 2e-3, "peak learning rate", above = 0 },
+  { "weight_decay", 0.1, "AdamW's weight decay", min = 0 },
+  { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
+  { "max_length", 512, "longer rows are dropped and counted", min = 2 },
+}
+local run = pf.run(opt)
+local task = pf.task.chain(pf.base.task)
+
+-- (1) the policy: the user's, or a small one with random weights
+local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.new(run.dir .. "/model", task, opt.seed)
+
+-- (2) answers to imitate
+local rows = opt.data ~= "" and pf.data.jsonl(opt.data) or task:rows("train", opt.problems)
+local data = pf.data.completion(rows, policy.tokenizer, { max_length = opt.max_length })
+local heldout
+run:note(data:summary())
+if opt.data ~= "" then data, heldout = data:split(opt.heldout_share, opt.seed) end
+
+-- (3) theta <- theta - lr grad L, with L the mean over all answer tokens of the batch
+pf.train {
+  model = policy, data = data, run = run, label = "sft", seed = opt.seed, steps = opt.steps, batch = opt.batch,
+  lr = opt.lr, warmup = 20, schedule = "cosine", weight_decay = opt.weight_decay,
+  loss = function(model, batch)
+    return pf.loss.nll { logp = model:logp(batch) } -- every answer token counts alike
+  end,
+}
+
+-- (4) how often is a held-out problem solved? On the user's own rows: how likely are their answers?
+local after = opt.data == "" and pf.evaluate.task {
+  model = policy, task = task, problems = task:problems("heldout", opt.heldout), samples = 4, seed = opt.seed,
+} or pf.evaluate.completions(policy, heldout)
+run:finish { model = policy, after = after, title = "Supervised fine-tuning" }
