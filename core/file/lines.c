@@ -67,7 +67,7 @@ static pf_status lines_more(pfi_lines *l) {
     }
     PF_TRY(pfi_buf_reserve(l->ctx, &l->text, LINES_CHUNK));
     if (l->z) return lines_more_zst(l);
-    size_t got;
+    size_t got = 0;
     PF_TRY(lines_read(l, l->text.data + l->text.len, LINES_CHUNK, &got));
     l->text.len += got;
     l->end = got == 0;

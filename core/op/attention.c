@@ -70,13 +70,14 @@ static pf_status attention_backward(pfi_call *c) {
     return s;
 }
 
-static const pf_param attention_params[] = {{.name = "q", .kind = PF_KIND_TENSOR},
-                                            {.name = "k", .kind = PF_KIND_TENSOR},
-                                            {.name = "v", .kind = PF_KIND_TENSOR},
-                                            {.name = "start", .kind = PF_KIND_TOKEN},
-                                            {.name = "parent", .kind = PF_KIND_TOKEN},
-                                            {.name = "scale", .kind = PF_KIND_NUMBER, .optional = true, .value = NAN},
-                                            {.name = "window", .kind = PF_KIND_INTEGER, .optional = true}};
+static const pf_param attention_params[] = {
+    {.name = "q", .kind = PF_KIND_TENSOR},
+    {.name = "k", .kind = PF_KIND_TENSOR},
+    {.name = "v", .kind = PF_KIND_TENSOR},
+    {.name = "start", .kind = PF_KIND_TOKEN},
+    {.name = "parent", .kind = PF_KIND_TOKEN},
+    {.name = "scale", .kind = PF_KIND_NUMBER, .optional = true, .value = (double)NAN},
+    {.name = "window", .kind = PF_KIND_INTEGER, .optional = true}};
 static const int32_t attention_start[] = {0, 2, 4, 5, 7}, attention_parent[] = {-1, 0, 0, -1},
                      attention_line[] = {0, 5};
 static const pfi_case attention_cases[] = {

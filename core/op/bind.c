@@ -80,7 +80,7 @@ static pf_status bind_one(pf_ctx *ctx, const pf_op_info *op, const pf_arg *a, bi
 
 static pf_tensor *bind_reduce(pf_ctx *ctx, pf_tensor *loss, bool mean) {
     if (!mean || !loss || loss->nd == 0) return loss;
-    pf_tensor *m = pfi_apply(ctx, "mean", &loss, (double[]){NAN, 0}, NULL, 0);
+    pf_tensor *m = pfi_apply(ctx, "mean", &loss, (double[]){(double)NAN, 0}, NULL, 0);
     pf_tensor_free(loss);
     return m;
 }

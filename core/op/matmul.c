@@ -57,10 +57,9 @@ static pf_status matmul_forward(pfi_call *c) {
     const int64_t batch = c->nd == 3 ? c->dim[0] : 1, M = a.rows, N = b.cols, K = a.cols;
     const pf_real *x = c->x[0], *w = c->x[1];
     pf_real *y = c->y;
-    for (int64_t i = 0; i < batch; i++)
-        PFK(gemm)
-        (c->ctx->threads, a.transposed, b.transposed, M, N, K, x + i * a.step, a.ld, w + i * b.step, b.ld, 0,
-         y + i * M * N, PFI_MAX(N, 1));
+    for (int64_t i = 0; i < batch; i++) PFK(gemm)
+    (c->ctx->threads, a.transposed, b.transposed, M, N, K, x + i * a.step, a.ld, w + i * b.step, b.ld, 0, y + i * M * N,
+     PFI_MAX(N, 1));
     return PF_OK;
 }
 
@@ -74,14 +73,12 @@ static pf_status matmul_backward(pfi_call *c) {
     pf_real *dx = c->dx[0], *dw = c->dx[1];
     const int threads = c->ctx->threads;
     for (int64_t i = 0; i < batch; i++, dy += M * N) {
-        if (dx)
-            PFK(gemm)
-            (threads, false, !b.transposed, M, K, N, dy, PFI_MAX(N, 1), w + i * b.step, b.ld, 1,
-             dx + (a.batch > 1 ? i * M * K : 0), PFI_MAX(K, 1));
-        if (dw)
-            PFK(gemm)
-            (threads, !a.transposed, false, K, N, M, x + i * a.step, a.ld, dy, PFI_MAX(N, 1), 1,
-             dw + (b.batch > 1 ? i * K * N : 0), PFI_MAX(N, 1));
+        if (dx) PFK(gemm)
+        (threads, false, !b.transposed, M, K, N, dy, PFI_MAX(N, 1), w + i * b.step, b.ld, 1,
+         dx + (a.batch > 1 ? i * M * K : 0), PFI_MAX(K, 1));
+        if (dw) PFK(gemm)
+        (threads, !a.transposed, false, K, N, M, x + i * a.step, a.ld, dy, PFI_MAX(N, 1), 1,
+         dw + (b.batch > 1 ? i * K * N : 0), PFI_MAX(N, 1));
     }
     return PF_OK;
 }

@@ -117,7 +117,10 @@ typedef struct pfi_fan {
     int64_t n; /* elements of the input */
     int64_t dim[PF_MAX_DIMS], si[PF_MAX_DIMS], so[PF_MAX_DIMS];
     int64_t keep[PF_MAX_DIMS], rows;
+    int64_t blocks; /* runs of at most ZIP_BLOCK elements along the last dimension: their sums advance together */
 } pfi_fan;
+
+enum { ZIP_BLOCK = 64 };
 
 static inline pfi_fan zip_fan(const pfi_zip *z, const int64_t *own, const int64_t *other) {
     pfi_fan f = {.n = 1, .rows = 1};
@@ -133,7 +136,17 @@ static inline pfi_fan zip_fan(const pfi_zip *z, const int64_t *own, const int64_
         f.so[at] = other[d];
     }
     for (int d = 0; d < PF_MAX_DIMS - 1; d++) f.rows *= f.dim[d];
+    const int64_t last = f.keep[PF_MAX_DIMS - 1];
+    f.blocks = last ? f.n / last * ((last + ZIP_BLOCK - 1) / ZIP_BLOCK) : 0;
     return f;
+}
+
+/* first element and width of a block */
+static inline int64_t zip_fan_block(const pfi_fan *f, int64_t block, int64_t *width) {
+    const int64_t last = f->keep[PF_MAX_DIMS - 1], cuts = (last + ZIP_BLOCK - 1) / ZIP_BLOCK;
+    const int64_t at = block % cuts * ZIP_BLOCK;
+    *width = PFI_MIN(last - at, (int64_t)ZIP_BLOCK);
+    return block / cuts * last + at;
 }
 
 /* place of the input's element e in the result or in the other input */
@@ -165,20 +178,26 @@ static inline int64_t zip_fan_row(const pfi_fan *f, const int64_t *stride, int64
         const pfi_fan fan = zip_fan(&(z), own, other);                                                                 \
         const bool fan_wide = (z).n > PFK_WORTH_THREADS;                                                               \
         const int fan_threads = (c)->ctx->threads;                                                                     \
+        const int64_t fan_step = (other)[PF_MAX_DIMS - 1];                                                             \
         PFI_PRAGMA(omp parallel for num_threads(fan_threads) schedule(static) if (fan_wide))                           \
-        for (int64_t OWN = 0; OWN < fan.n; OWN++) {                                                                    \
-            double fan_sum = 0;                                                                                        \
+        for (int64_t fan_block = 0; fan_block < fan.blocks; fan_block++) {                                             \
+            double fan_sum[ZIP_BLOCK] = {0};                                                                           \
+            int64_t fan_width, fan_e = zip_fan_block(&fan, fan_block, &fan_width);                                     \
+            const int64_t fan_i = zip_fan_start(&fan, (z).si, fan_e), fan_o = zip_fan_start(&fan, other, fan_e);       \
             for (int64_t row = 0; row < fan.rows; row++) {                                                             \
-                int64_t i = zip_fan_start(&fan, (z).si, OWN) + zip_fan_row(&fan, fan.si, row);                         \
-                int64_t OTHER = zip_fan_start(&fan, other, OWN) + zip_fan_row(&fan, fan.so, row);                      \
-                for (int64_t k = 0; k < fan.dim[PF_MAX_DIMS - 1]; k++) {                                               \
-                    (void)OTHER;                                                                                       \
-                    fan_sum += (double)(TERM);                                                                         \
-                    i += fan.si[PF_MAX_DIMS - 1];                                                                      \
-                    OTHER += fan.so[PF_MAX_DIMS - 1];                                                                  \
+                int64_t fan_p = fan_i + zip_fan_row(&fan, fan.si, row),                                                \
+                        fan_q = fan_o + zip_fan_row(&fan, fan.so, row);                                                \
+                for (int64_t r = 0; r < fan.dim[PF_MAX_DIMS - 1]; r++) {                                               \
+                    for (int64_t k = 0; k < fan_width; k++) {                                                          \
+                        const int64_t i = fan_p + k, OWN = fan_e + k, OTHER = fan_q + k * fan_step;                    \
+                        (void)OWN, (void)OTHER;                                                                        \
+                        fan_sum[k] += (double)(TERM);                                                                  \
+                    }                                                                                                  \
+                    fan_p += fan.si[PF_MAX_DIMS - 1];                                                                  \
+                    fan_q += fan.so[PF_MAX_DIMS - 1];                                                                  \
                 }                                                                                                      \
             }                                                                                                          \
-            (dx)[OWN] += (pf_real)fan_sum;                                                                             \
+            for (int64_t k = 0; k < fan_width; k++) (dx)[fan_e + k] += (pf_real)fan_sum[k];                            \
         }                                                                                                              \
     } while (0)
 

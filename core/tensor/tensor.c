@@ -214,7 +214,7 @@ double pfi_get(const pf_tensor *t, size_t i) {
     case PF_I32: return ((const int32_t *)p)[at];
     case PF_BF16: return (double)pfi_bf16_to_f32(((const uint16_t *)p)[at]);
     case PF_F16: return (double)pfi_f16_to_f32(((const uint16_t *)p)[at]);
-    default: return NAN;
+    default: return (double)NAN;
     }
 }
 
@@ -247,7 +247,8 @@ pf_status pf_tensor_read(const pf_tensor *t, double *out, size_t n) {
 pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n) {
     PF_TRY(tensor_check_count(t, n));
     if (t->node)
-        return pfi_fail(t->ctx, PF_STATE, "the result of an operation cannot be written to: its history would be wrong");
+        return pfi_fail(t->ctx, PF_STATE,
+                        "the result of an operation cannot be written to: its history would be wrong");
     if (t->dtype == PF_I32)
         for (size_t i = 0; i < n; i++)
             if (!(values[i] >= INT32_MIN && values[i] <= INT32_MAX) || values[i] != floor(values[i]))
@@ -258,7 +259,7 @@ pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n) {
 }
 
 double pf_tensor_item(const pf_tensor *t) {
-    double v = NAN;
+    double v = (double)NAN;
     if (t) pf_tensor_read(t, &v, 1);
     return v;
 }

@@ -12,7 +12,7 @@ static pf_status bpe_id(pf_ctx *ctx, const char *token, const json_t *v, const c
 
 static pf_status bpe_vocab(pf_ctx *ctx, json_t *vocab, const json_t *added, const char *what, pfi_vocab *out) {
     size_t words = json_object_size(vocab) + json_array_size(added), bytes = 0, i;
-    int32_t id, ids = 0;
+    int32_t id = 0, ids = 0;
     const char *key;
     json_t *v;
     json_object_foreach(vocab, key, v) {

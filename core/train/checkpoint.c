@@ -323,7 +323,7 @@ static pf_status checkpoint_restore(checkpoint_read *r, bool want_extra) {
     PF_TRY(checkpoint_open(r));
     PF_TRY(checkpoint_check_facts(r));
     size_t n = 0;
-    const pfi_st_tensor *updates;
+    const pfi_st_tensor *updates = NULL;
     checkpoint_move *list = pfi_calloc(ctx, 3 * (size_t)r->t->n, sizeof *list);
     pf_status s = list ? checkpoint_gather(r, list, &n, &updates) : PF_NOMEM;
     if (s == PF_OK && want_extra) {

@@ -46,8 +46,8 @@ static pf_status options_groups(pf_ctx *ctx, const pf_trainer_options *o) {
     for (int i = 0; i < o->n_groups; i++) {
         const pf_param_group *g = &o->groups[i];
         if (!g->pattern) return pfi_fail(ctx, PF_NAME, "parameter group %d has no pattern", i + 1);
-        if (options_between(ctx, "lr_scale", g->lr_scale, INFINITY) != PF_OK ||
-            options_between(ctx, "weight_decay", g->weight_decay, INFINITY) != PF_OK)
+        if (options_between(ctx, "lr_scale", g->lr_scale, HUGE_VAL) != PF_OK ||
+            options_between(ctx, "weight_decay", g->weight_decay, HUGE_VAL) != PF_OK)
             return pfi_prefix(ctx, "parameter group \"%s\"", g->pattern);
     }
     return PF_OK;
@@ -59,13 +59,13 @@ pf_status pfi_train_check(pf_ctx *ctx, const pf_trainer_options *o, pfi_optimize
     PF_TRY(options_word(ctx, "schedule", o->schedule, options_schedules, PFI_COUNT(options_schedules), &shape));
     *optimizer = (pfi_optimizer)kind;
     *schedule = (pfi_schedule)shape;
-    PF_TRY(options_between(ctx, "lr", o->lr, INFINITY));
+    PF_TRY(options_between(ctx, "lr", o->lr, HUGE_VAL));
     PF_TRY(options_between(ctx, "beta1", o->beta1, 1));
     PF_TRY(options_between(ctx, "beta2", o->beta2, 1));
-    PF_TRY(options_between(ctx, "eps", o->eps, INFINITY));
-    PF_TRY(options_between(ctx, "weight_decay", o->weight_decay, INFINITY));
+    PF_TRY(options_between(ctx, "eps", o->eps, HUGE_VAL));
+    PF_TRY(options_between(ctx, "weight_decay", o->weight_decay, HUGE_VAL));
     PF_TRY(options_between(ctx, "momentum", o->momentum, 1));
-    PF_TRY(options_between(ctx, "clip", o->clip, INFINITY));
+    PF_TRY(options_between(ctx, "clip", o->clip, HUGE_VAL));
     if (o->warmup < 0) return pfi_fail(ctx, PF_RANGE, "warmup must be 0 or more steps, got %lld", (long long)o->warmup);
     if (o->steps < 0 || (o->steps == 0 && *schedule != PFI_CONSTANT))
         return pfi_fail(ctx, PF_RANGE, "steps is %lld: the schedule \"%s\" needs the length of the run",

@@ -97,8 +97,9 @@ pf_batch *lpf_check_batch(lua_State *L, int idx) {
         if (b && b->b) return b->b;
     }
     batch_box *b = luaL_testudata(L, idx, LPF_BATCH);
-    if (!b || !b->b) lpf_error(L, "expected a batch, as pf.batch makes it, got %s", lpf_typename(L, idx));
-    return b->b;
+    if (b && b->b) return b->b;
+    lpf_error(L, "expected a batch, as pf.batch makes it, got %s", lpf_typename(L, idx));
+    return NULL;
 }
 
 static int batch_new(lua_State *L) {

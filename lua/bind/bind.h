@@ -105,8 +105,9 @@ void lpf_install(lua_State *L, const char *dir);
 /* Ctrl-C as the program sees it (main.c), reached through the registry: NULL where another program hosts Lua. */
 #define LPF_INTERRUPT "pofit.interrupt"
 typedef struct lpf_interrupt {
-    volatile int asked; /* set by the signal */
-    volatile int poll;  /* the script looks for itself: do not raise */
+    volatile int asked;   /* set by the signal */
+    volatile int poll;    /* the script looks for itself: do not raise */
+    pf_ctx *volatile ctx; /* what pf_cancel stops; NULL until the library is used */
 } lpf_interrupt;
 
 #endif

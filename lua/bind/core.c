@@ -42,6 +42,10 @@ static void core_open(lua_State *L) {
     lpf_push_class(L, "pofit.context", core_gc);
     lua_setmetatable(L, -2);
     if (pf_open(&s->ctx, NULL) != PF_OK) luaL_error(L, "not enough memory");
+    lua_getfield(L, LUA_REGISTRYINDEX, LPF_INTERRUPT);
+    lpf_interrupt *i = lua_touserdata(L, -1);
+    if (i) i->ctx = s->ctx;
+    lua_pop(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &core_key);
     lua_pop(L, 1);
 }

@@ -1,5 +1,4 @@
 /* Tensors from Lua values: nested tables, shapes, random numbers; lists of token ids. */
-#include <math.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -43,7 +42,7 @@ static void create_read(lua_State *L, create_table *c, int depth, double *v) {
             lpf_error(L, "%s: value %d of the list is %s, expected a number%s", c->what, (int)c->at + 1, found, hint);
             return;
         }
-        if (c->whole && !(x >= INT32_MIN && x <= INT32_MAX && x == floor(x)))
+        if (c->whole && !(x >= INT32_MIN && x <= INT32_MAX && x == (double)(int32_t)x))
             lpf_error(L, "%s: value %d of the list is %f, expected a whole number", c->what, (int)c->at + 1, x);
         v[c->at++] = x + c->shift;
         return;

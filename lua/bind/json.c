@@ -3,7 +3,6 @@
 #include "file/json.h"
 #include "file/file.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,7 +221,7 @@ static void json_line(lua_State *L, json_out *o, int depth) {
 /* the shortest form that reads back as the same number */
 static void json_write_real(lua_State *L, json_out *o, double x) {
     char text[40];
-    if (!isfinite(x)) lpf_error(L, "JSON has no way to write %f", x);
+    if (x - x != 0) lpf_error(L, "JSON has no way to write %f", x);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
         if (strtod(text, NULL) == x) break;

@@ -52,8 +52,9 @@ static void main_stop(lua_State *L, lua_Debug *ar) {
 static void main_on_signal(int sig) {
     signal(sig, SIG_DFL); /* the second one ends the program */
     main_interrupt.asked = 1;
-    if (!main_interrupt.poll)
-        lua_sethook(main_state, main_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    if (main_interrupt.poll) return;
+    if (main_interrupt.ctx) pf_cancel(main_interrupt.ctx);
+    lua_sethook(main_state, main_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
 /* ---- running ---- */

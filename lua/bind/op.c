@@ -1,6 +1,5 @@
 /* Operations and losses: one closure per entry of the registry. Nothing here knows an operation by name, except the
  * operators' (x + y is "add"). */
-#include <math.h>
 #include <string.h>
 
 #include "bind.h"
@@ -254,7 +253,7 @@ static void op_push_params(lua_State *L, const pf_op_info *op) {
         lua_setfield(L, -2, "kind");
         lua_pushboolean(L, p->optional);
         lua_setfield(L, -2, "optional");
-        if (p->optional && !op_takes_tensor(p->kind) && !isnan(p->value)) {
+        if (p->optional && !op_takes_tensor(p->kind) && p->value == p->value) {
             lua_pushnumber(L, p->value);
             lua_setfield(L, -2, "value");
         }

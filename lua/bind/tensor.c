@@ -1,5 +1,4 @@
 /* Tensors as Lua sees them: the box, its properties and methods. Operations are in op.c. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -24,6 +24,7 @@ local COMMON <const> = {
   {"seed", 1, "seed of everything random"},
   {"name", "", "name of the run, kept in runs/NAME"},
   {"threads", 0, "threads, 0 for all", min = 0},
+  {"checkpoint_every", 50, "updates between checkpoints", min = 1},
   {"resume", false, "go on from the run's last checkpoint"},
   {"quiet", false, "no progress line"},
   {"config", "", "JSON file with options; a flag wins over it"},

@@ -28,7 +28,10 @@ local function settings(o)
     if s[name] == nil then core.raise(("pf.train needs %s="):format(name)) end
   end
   s.steps = s.steps or math.ceil((s.epochs or 1) * s.data.n / (s.batch * s.accumulate))
-  if s.run and s.quiet == nil then s.quiet = s.run.quiet end
+  if s.run then
+    if s.quiet == nil then s.quiet = s.run.quiet end
+    s.checkpoint_every = o.checkpoint_every or s.run.opt.checkpoint_every
+  end
   return s
 end
 

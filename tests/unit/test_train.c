@@ -251,15 +251,15 @@ static void bad_values_skip_and_stop(void **state) {
     pf_trainer *trainer;
     pf_step_info info;
     support_ok(ctx, pfi_trainer_make(ctx, t.w, TOY_N, &o, &trainer));
-    pf_tensor *nan_loss = bad_loss(ctx, NAN), *inf_loss = bad_loss(ctx, INFINITY);
+    pf_tensor *nan_loss = bad_loss(ctx, (double)NAN), *inf_loss = bad_loss(ctx, HUGE_VAL);
     support_ok(ctx, pf_trainer_accumulate(trainer, nan_loss, 0.5));
     support_ok(ctx, pf_trainer_step(trainer, -1, &info));
     assert_true(info.skipped && isnan(info.loss) && info.step == 1);
     assert_string_equal(info.what, "loss");
     toy_set_grad(&t, 0, 1);
     toy_set_grad(&t, 1, 1);
-    pfi_set(t.w[1]->grad, 3, -INFINITY);
-    toy_set_grad(&t, 2, NAN);
+    pfi_set(t.w[1]->grad, 3, -HUGE_VAL);
+    toy_set_grad(&t, 2, (double)NAN);
     support_ok(ctx, pf_trainer_step(trainer, -1, &info));
     assert_true(info.skipped && info.step == 2);
     assert_string_equal(info.what, "layer.1.weight");
@@ -272,7 +272,7 @@ static void bad_values_skip_and_stop(void **state) {
         support_ok(ctx, pf_trainer_accumulate(trainer, inf_loss, 1));
         support_ok(ctx, pf_trainer_step(trainer, -1, &info));
     }
-    toy_set_grad(&t, 2, NAN);
+    toy_set_grad(&t, 2, (double)NAN);
     support_fails(ctx, pf_trainer_step(trainer, -1, &info), PF_NONFINITE, "last 3 steps (4 to 6)");
     assert_non_null(strstr(pf_errmsg(ctx), "gradient of \"norm.weight\""));
     assert_int_equal(info.step, 6);
@@ -365,9 +365,9 @@ static void bad_options_are_refused(void **state) {
     REFUSE(o.schedule = "cosin", PF_NAME, "constant, linear, cosine");
     REFUSE(o.schedule = "cosine", PF_RANGE, "length of the run");
     REFUSE(o.lr = -1, PF_RANGE, "lr must be");
-    REFUSE(o.lr = NAN, PF_RANGE, "lr must be");
+    REFUSE(o.lr = (double)NAN, PF_RANGE, "lr must be");
     REFUSE(o.beta2 = 1, PF_RANGE, "beta2");
-    REFUSE(o.clip = INFINITY, PF_RANGE, "clip");
+    REFUSE(o.clip = HUGE_VAL, PF_RANGE, "clip");
     REFUSE(o.warmup = -1, PF_RANGE, "warmup");
     REFUSE(o.bad_steps = -1, PF_RANGE, "bad_steps");
     const pf_param_group miss = {"*.wight", 1, 0}, all = {"*", 0, 0}, bad = {"*", -1, 0};
@@ -378,7 +378,7 @@ static void bad_options_are_refused(void **state) {
     pf_trainer *trainer;
     support_ok(ctx, pfi_trainer_make(ctx, t.w, TOY_N, &ok, &trainer));
     support_fails(ctx, pf_trainer_step(trainer, -1, NULL), PF_STATE, "nothing was accumulated");
-    support_fails(ctx, pf_trainer_step(trainer, NAN, NULL), PF_RANGE, "learning rate");
+    support_fails(ctx, pf_trainer_step(trainer, (double)NAN, NULL), PF_RANGE, "learning rate");
     support_fails(ctx, pf_trainer_accumulate(trainer, t.w[0], 1), PF_SHAPE, "[3, 4]");
     pf_trainer_free(trainer);
     toy_free(&t);

@@ -80,7 +80,7 @@ static double run_metric(pf_ctx *ctx, const char *name) {
     for (int i = 0; i < n; i++)
         if (strcmp(m[i].name, name) == 0) return m[i].value;
     fail_msg("there is no metric \"%s\"", name);
-    return NAN;
+    return (double)NAN;
 }
 
 /* ---- tests/golden/llama_a.train.json ---- */

@@ -1,0 +1,59 @@
+# Bad input: an error that names file, line or key, what was found and what was expected; nothing is lost.
+. tests/e2e/common.sh
+tiny 3
+dpo() { "$POFIT" "$RECIPES/dpo.lua" --steps 2 --quiet --name bad "$@"; }
+
+fails 2 'did you mean' dpo --betta 0.2
+fails 2 'beta' dpo --beta much
+fails 2 'batch' dpo --batch 0
+fails 1 'no such model' dpo --model nowhere --data prefs.jsonl
+fails 1 'nowhere.jsonl' dpo --model "$MODEL" --data nowhere.jsonl
+
+printf '{"prompt": "1+2?", "chosen": "1+2=3;#3"}\n' > row.jsonl
+fails 1 'row.jsonl:1' dpo --model "$MODEL" --data row.jsonl
+fails 1 'rejected' dpo --model "$MODEL" --data row.jsonl
+{ head -n 3 prefs.jsonl; printf '{"prompt": "1\377", "chosen": "1", "rejected": "2"}\n'; } > utf8.jsonl
+fails 1 'utf8.jsonl' dpo --model "$MODEL" --data utf8.jsonl
+fails 1 'UTF-8' dpo --model "$MODEL" --data utf8.jsonl
+{ head -n 2 prefs.jsonl; echo '{"prompt": '; } > cut.jsonl
+fails 1 'cut.jsonl:3' dpo --model "$MODEL" --data cut.jsonl
+: > empty.jsonl
+fails 1 'no preference rows' dpo --model "$MODEL" --data empty.jsonl
+echo '[1, 2]' > list.jsonl
+fails 1 'list.jsonl:1' dpo --model "$MODEL" --data list.jsonl
+echo '{"prompt": 3, "chosen": "1", "rejected": "2"}' > type.jsonl
+fails 1 'prompt' dpo --model "$MODEL" --data type.jsonl
+
+# over-long rows are counted and named; a row longer than the context is not trained on
+long=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "1+" }')
+{ cat prefs.jsonl; printf '{"prompt": "%s1?", "chosen": "1", "rejected": "2"}\n' "$long"; } > long.jsonl
+dpo --model "$MODEL" --data long.jsonl --name long >out 2>&1 || { cat out; fail "an over-long row stopped the run"; }
+"$POFIT" "$RECIPES/dpo.lua" --steps 2 --name long --model "$MODEL" --data long.jsonl 2>&1 | grep -q 'long.jsonl:41' || fail "the over-long row is not named"
+
+# a damaged model
+damage() { rm -rf m && cp -r "$MODEL" m; }
+damage && head -c 2000 "$MODEL/model.safetensors" > m/model.safetensors
+fails 1 'model.safetensors' dpo --model m --data prefs.jsonl
+damage && printf '\377\377\377\377\377\377\377\177' | dd of=m/model.safetensors conv=notrunc 2>/dev/null
+fails 1 'model.safetensors' dpo --model m --data prefs.jsonl
+damage
+"$POFIT" -e 'local j = pf.json; local f = "m/tokenizer.json"; local t = j.decode(pf.sys.read("'"$MODEL"'/tokenizer.json")); t.model.merges = nil; pf.sys.write(f, j.encode(t))'
+fails 1 'merges' dpo --model m --data prefs.jsonl
+damage && rm m/config.json
+fails 1 'config.json' dpo --model m --data prefs.jsonl
+damage && sed -i 's/"model_type": *"llama"/"model_type": "mamba"/' m/config.json
+fails 1 'mamba' dpo --model m --data prefs.jsonl
+damage && sed -i 's/"hidden_size"/"partial_rotary_factor": 0.5, "hidden_size"/' m/config.json
+fails 1 'partial_rotary_factor' dpo --model m --data prefs.jsonl
+
+# a full disk: what was there stays
+if mkdir full 2>/dev/null && mount -t tmpfs -o size=64k tmpfs full 2>/dev/null; then
+    cp prefs.jsonl full/
+    status=0
+    (cd full && "$POFIT" "$RECIPES/dpo.lua" --model "$MODEL" --data prefs.jsonl --steps 5 --checkpoint-every 1 --quiet --name f) >out 2>err || status=$?
+    umount full
+    [ "$status" = 1 ] || { cat err; fail "status $status on a full disk, expected 1"; }
+    grep -q 'No space left' err || { cat err; fail "the message does not say that the disk is full"; }
+else
+    echo "SKIP disk full: no permission to mount a small file system"
+fi
