@@ -34,7 +34,8 @@ local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.policy(op
 local reference = policy:copy()
 
 -- (2) preferences: the user's, or a right and a wrong sample of the policy for each problem that has both
-local task, rows = pf.task.chain(pf.base.task), nil
+local task = pf.task.chain(pf.base.task)
+local rows
 if opt.data ~= "" then
   rows = pf.data.jsonl(opt.data)
 else
@@ -42,7 +43,7 @@ else
   local pool = pf.evaluate.sample { model = policy, task = task, problems = problems, n = opt.samples, seed = opt.seed }
   rows = pf.pair(pool, { per_prompt = opt.per_prompt, seed = opt.seed })
 end
-local pairs = pf.data.preference(rows, policy.tokenizer, { max_length = opt.max_length })
+local pairs = pf.data.preference(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
 run:note(pairs:summary())
 local train, heldout = pairs:split(opt.heldout_share, opt.seed)
 for _, set in ipairs { train, heldout } do set:reference(reference, run.dir .. "/reference-" .. set.n .. ".zst") end

@@ -30,7 +30,7 @@ local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.new(run.d
 
 -- (2) answers to imitate
 local rows = opt.data ~= "" and pf.data.jsonl(opt.data) or task:rows("train", opt.problems)
-local data = pf.data.completion(rows, policy.tokenizer, { max_length = opt.max_length })
+local data = pf.data.completion(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
 local heldout
 run:note(data:summary())
 if opt.data ~= "" then data, heldout = data:split(opt.heldout_share, opt.seed) end

@@ -32,6 +32,8 @@ struct pf_ctx {
     bool recording;
     uint64_t seq;   /* next node number: nodes run backward in decreasing order */
     pfi_step *step; /* innermost open step */
+    pf_tensor *dying; /* tensors that are being freed */
+    bool freeing;
     pf_status code;
     char message[2048];
     pf_metric metric[PFI_MAX_METRICS];

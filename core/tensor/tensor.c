@@ -157,14 +157,26 @@ pf_tensor *pf_tensor_retain(pf_tensor *t) {
     return t;
 }
 
+/* Freeing a result lets go of its inputs, and so on down a history that may be a million operations deep: what is to go
+ * waits in a list instead of on the stack. */
 void pf_tensor_free(pf_tensor *t) {
     if (!t || --t->refs > 0) return;
     pf_ctx *ctx = t->ctx;
     pfi_step_unlink(t);
-    pfi_call_free(t->node);
-    pf_tensor_free(t->grad);
-    storage_drop(t->st);
-    pfi_free(ctx, t);
+    t->next = ctx->dying;
+    ctx->dying = t;
+    if (ctx->freeing) return;
+    ctx->freeing = true;
+    pfi_hold(ctx);
+    while ((t = ctx->dying)) {
+        ctx->dying = t->next;
+        pfi_call_free(t->node);
+        pf_tensor_free(t->grad);
+        storage_drop(t->st);
+        pfi_free(ctx, t);
+        pfi_release(ctx);
+    }
+    ctx->freeing = false;
     pfi_release(ctx);
 }
 

@@ -58,9 +58,10 @@ local Set = {}
 Set.__index = Set
 
 local function new_set(kind, tok, opts)
+  local context = opts.model and opts.model.max_position_embeddings or math.huge
   return setmetatable({
     kind = kind, tok = tok, rows = {}, n = 0, straddles = 0,
-    max_length = opts.max_length or math.huge, dropped = { too_long = {}, empty = {} },
+    max_length = math.min(opts.max_length or math.huge, context), dropped = { too_long = {}, empty = {} },
   }, Set)
 end
 
@@ -109,8 +110,8 @@ local function finish(set, what)
 end
 
 --- Preference rows: {prompt=, chosen=, rejected=} as text (TRL's standard form), messages (conversational; the prompt
---- may be implicit) or samples with ids (from generate: never tokenised again). opts.max_length: longer rows are
---- dropped and named.
+--- may be implicit) or samples with ids (from generate: never tokenised again). Rows longer than
+--- opts.max_length tokens, or than the context of opts.model, are dropped and named.
 ---@return table set
 function M.preference(rows, tok, opts)
   opts = opts or {}
@@ -130,15 +131,18 @@ function M.preference(rows, tok, opts)
 end
 
 --- Rows {prompt=, completion=} for supervised training; a label (true or false) makes them unpaired preferences (KTO):
---- the batch then has batch.label, a list of 1 and 0.
+--- the batch then has batch.label, a list of 1 and 0. opts as for preference.
 ---@return table set
 function M.completion(rows, tok, opts)
   opts = opts or {}
   local set = new_set("completion", tok, opts)
   each_row(rows, function(row, where)
-    if not is_text(row.prompt) then field_error(where, "prompt", row.prompt, "text, messages or token ids") end
-    if not is_text(row.completion) then field_error(where, "completion", row.completion, "text, messages or token ids") end
-    if row.label ~= nil and type(row.label) ~= "boolean" then field_error(where, "label", row.label, "true or false") end
+    for _, name in ipairs { "prompt", "completion" } do
+      if not is_text(row[name]) then field_error(where, name, row[name], "text, messages or token ids") end
+    end
+    if row.label ~= nil and type(row.label) ~= "boolean" then
+      field_error(where, "label", row.label, "true or false")
+    end
     add(set, where, row.prompt, { answer_of(row.completion) }, { finished = row.finished, label = row.label })
   end)
   return finish(set, "rows")

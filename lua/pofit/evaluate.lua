@@ -63,7 +63,7 @@ end
 
 --- For every preference row of a set: has the chosen answer the higher log-probability, as a sum over its tokens
 --- ("accuracy") and as a mean ("accuracy_mean")? After set:reference(), also whether its reward is higher
---- ("reward_accuracy"; against itself a model has no rewards, and a tie counts as wrong).
+--- ("reward_accuracy"; a tie, up to rounding, counts as wrong).
 ---@return {scores: table, answers: table}
 function M.preferences(model, set, batch)
   local by_sum, by_mean, reward, size = {}, {}, {}, batch or 16
@@ -81,7 +81,11 @@ function M.preferences(model, set, batch)
           local c, r = b.chosen[k], b.rejected[k]
           by_sum[i] = sums[c] > sums[r]
           by_mean[i] = means[c] > means[r]
-          if refs then reward[i] = sums[c] - refs[c] > sums[r] - refs[r] end
+          if refs then
+            -- what stands around a sequence in its batch may change its log-probability by this much
+            local rounding = 1e-5 * math.max(1, -sums[c], -sums[r])
+            reward[i] = sums[c] - refs[c] - (sums[r] - refs[r]) > rounding
+          end
         end
       end)
     end)

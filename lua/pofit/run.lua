@@ -25,7 +25,8 @@ local function put_aside(run)
   local to = ("%s.unfinished-%d"):format(run.dir, k)
   local ok, why = os.rename(run.dir, to)
   if not ok then core.raise(why) end
-  say(run, ("%s held an unfinished run; it is now %s (to go on with it: mv it back and add --resume)"):format(run.dir, to))
+  say(run, ("%s held an unfinished run; it is now %s (to go on with it, move it back and add --resume)"):format(
+    run.dir, to))
 end
 
 local function config_of(opt)
@@ -83,7 +84,8 @@ function Run:start_log(bytes)
     bytes = 0
   end
   if sys.size(metrics) < bytes then
-    core.raise(("%s has %d bytes, its checkpoint was made at %d: it was changed"):format(metrics, sys.size(metrics), bytes))
+    core.raise(("%s has %d bytes, its checkpoint was made at %d: it was changed"):format(metrics, sys.size(metrics),
+      bytes))
   end
   sys.truncate(metrics, bytes)
   for text in sys.lines(metrics) do self.rows[#self.rows + 1] = json.decode(text, metrics) end
@@ -119,8 +121,8 @@ local function compare(run, before, after)
       stats.points(s.difference, s.low, s.high)) or stats.percent(stats.mean(score[2]))
     run:note(("%-18s %s"):format(name, text))
     if i == 1 then
-      summary = { accuracy_before = s and s.before, accuracy_after = stats.mean(score[2]), interval = s and { s.low, s.high },
-        problems = #score[2] }
+      summary = { accuracy_before = s and s.before, accuracy_after = stats.mean(score[2]),
+        interval = s and { s.low, s.high }, problems = #score[2] }
       put("problems", #score[2])
     else
       more[#more + 1] = { name, text }

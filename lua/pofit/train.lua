@@ -19,7 +19,8 @@ local function settings(o)
   for name in pairs(o) do
     if not known[name] then
       local near = core.nearest(tostring(name), known, true)
-      core.raise(("pf.train has no option %q%s"):format(tostring(name), near and ("; did you mean %q?"):format(near) or ""))
+      local hint = near and ("; did you mean %q?"):format(near) or ""
+      core.raise(("pf.train has no option %q%s"):format(tostring(name), hint))
     end
   end
   local s = setmetatable({}, { __index = defaults })
@@ -181,7 +182,7 @@ local function train(o)
   })
   local first, last = restore(s, trainer), {}
   local order, bar = row_order(s.seed, s.data.n), progress_of(s, first)
-  local polled <close> = setmetatable({ sys.poll(true) }, { __close = function(was) sys.poll(was[1]) end })
+  local _polled <close> = setmetatable({ sys.poll(true) }, { __close = function(was) sys.poll(was[1]) end })
   for step = first + 1, s.steps do
     local started = sys.clock()
     local info, metrics, tokens = one_update(s, trainer, order, step)
@@ -189,7 +190,9 @@ local function train(o)
     if evaluated then
       for name, value in pairs(evaluation(s)) do metrics[name] = value end
     end
-    if info.skipped then bar:note(("step %d skipped: %s is not finite; nothing was changed"):format(step, info.what)) end
+    if info.skipped then
+      bar:note(("step %d skipped: %s is not finite; nothing was changed"):format(step, info.what))
+    end
     if step % s.log_every == 0 or step == s.steps or evaluated or info.skipped then
       last = log(s, step, info, metrics, { step = step, seconds = sys.clock() - started, tokens = tokens })
     end

@@ -1,7 +1,7 @@
 # Bad input: an error that names file, line or key, what was found and what was expected; nothing is lost.
 . tests/e2e/common.sh
 tiny 3
-dpo() { "$POFIT" "$RECIPES/dpo.lua" --steps 2 --quiet --name bad "$@"; }
+dpo() { "$POFIT" "$RECIPES/dpo.lua" --steps 2 --quiet "$@"; }
 
 fails 2 'did you mean' dpo --betta 0.2
 fails 2 'beta' dpo --beta much

@@ -1,7 +1,10 @@
 # kill -9 at random moments and --resume: the same bytes as the run that nobody disturbed.
 . tests/e2e/common.sh
 tiny
-dpo() { "$POFIT" "$RECIPES/dpo.lua" --model "$MODEL" --data prefs.jsonl --steps 60 --batch 8 --checkpoint-every 7 --quiet "$@"; }
+ARGS="$RECIPES/dpo.lua --model $MODEL --data prefs.jsonl --steps 60 --batch 8 --checkpoint-every 7 --quiet"
+# in the background the shell must become the program, so that the signal reaches it
+dpo() { "$POFIT" $ARGS "$@"; }
+become_dpo() { exec "$POFIT" $ARGS "$@"; }
 
 start=$(date +%s%N)
 dpo --name whole
@@ -14,7 +17,7 @@ while [ $i -lt $kills ]; do
     i=$((i + 1))
     # $i-th moment, spread over the run and shifted by the clock
     ms=$((whole_ms * i / (kills + 1) + $(date +%N | sed 's/^0*//; s/...$//' | awk '{ print $1 % 40 }')))
-    dpo --name "cut$i" 2>/dev/null &
+    become_dpo --name "cut$i" 2>/dev/null &
     pid=$!
     sleep "$(awk "BEGIN { print $ms / 1000 }")"
     kill -9 $pid 2>/dev/null || true
@@ -27,7 +30,7 @@ while [ $i -lt $kills ]; do
 done
 
 # Ctrl-C: the step is finished, a checkpoint is there, and the message says how to go on
-dpo --name broken 2>err &
+become_dpo --name broken 2>err &
 pid=$!
 while [ ! -s runs/broken/metrics.jsonl ]; do sleep 0.01; done
 kill -INT $pid
