@@ -164,11 +164,20 @@ lint-deps:
 
 # ---- keeping the house ----
 lint: deps lint-deps ## warnings as errors with gcc and clang, static checks, layout, size limits
-	$(Q)$(MAKE) --no-print-directory all build-test B=build/lint-gcc CC=gcc CFLAGS="-O2 -g" WERROR=1
-	$(Q)$(MAKE) --no-print-directory all build-test B=build/lint-clang CC=clang CFLAGS="-O1 -g" WERROR=1
-	$(Q)tests/lint.sh $(B)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all build-test B=build/lint-gcc CC=gcc CFLAGS="-O2 -g" WERROR=1
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all build-test B=build/lint-clang CC=clang CFLAGS="-O1 -g" WERROR=1
+	$(Q)$(MAKE) --no-print-directory build/compile_commands.json
+	$(Q)tests/lint.sh build/lint-gcc build/compile_commands.json
 
-C_FILES = $(shell git ls-files '*.c' '*.h')
+JOBS   := $(shell nproc 2>/dev/null || echo 1)
+C_FILES = $(shell find core lua examples tests -name '*.[ch]')
+
+# for clangd and clang-tidy
+build/compile_commands.json: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q){ echo '['; for f in $(sort $(filter %.c,$(C_FILES))); do \
+	  printf '%s{"directory": "%s", "file": "%s", "command": "%s"}\n' "$$sep" '$(CURDIR)' "$$f" \
+	    '$(CC) -std=c11 $(BASE) $(LUA_CFLAGS) -Itests/unit -I. -c '"$$f"; sep=,; done; echo ']'; } > $@
 
 format: ## lay out the C files
 	$(Q)clang-format -i $(C_FILES)

@@ -30,10 +30,10 @@ extern "C" {
 #define PF_VERSION_MAJOR 0
 #define PF_VERSION_MINOR 1
 #define PF_VERSION_PATCH 0
-#define PF_VERSION (PF_VERSION_MAJOR * 10000 + PF_VERSION_MINOR * 100 + PF_VERSION_PATCH)
+#define PF_VERSION       (PF_VERSION_MAJOR * 10000 + PF_VERSION_MINOR * 100 + PF_VERSION_PATCH)
 
 #if defined(__GNUC__)
-#define PF_API __attribute__((visibility("default")))
+#define PF_API               __attribute__((visibility("default")))
 #define PF_FORMAT_ATTR(f, a) __attribute__((format(printf, f, a)))
 #else
 #define PF_API
@@ -44,10 +44,10 @@ PF_API const char *pf_version(void); /* "0.1.0", static */
 
 /* ---- limits --------------------------------------------------------------------------------------------------- */
 
-#define PF_MAX_DIMS 4    /* no operation needs more */
-#define PF_MAX_INPUTS 10 /* tensors per operation; attention takes the most */
-#define PF_MAX_PARAMS 12 /* numbers, choices and switches per operation */
-#define PF_MAX_NAME 128  /* bytes of a tensor's name, final 0 included */
+#define PF_MAX_DIMS   4   /* no operation needs more */
+#define PF_MAX_INPUTS 10  /* tensors per operation; attention takes the most */
+#define PF_MAX_PARAMS 12  /* numbers, choices and switches per operation */
+#define PF_MAX_NAME   128 /* bytes of a tensor's name, final 0 included */
 
 /* ---- status --------------------------------------------------------------------------------------------------- */
 
@@ -181,11 +181,13 @@ typedef struct pf_arg {
     int n_dims;
 } pf_arg;
 
+/* clang-format off */
 #define PF_T(name, t) {(name), PF_ARG_TENSOR, (t), 0, NULL, NULL, 0}
 #define PF_N(name, x) {(name), PF_ARG_NUMBER, NULL, (x), NULL, NULL, 0}
 #define PF_S(name, s) {(name), PF_ARG_TEXT, NULL, 0, (s), NULL, 0}
 #define PF_D(name, d, n) {(name), PF_ARG_SHAPE, NULL, 0, NULL, (d), (n)}
 #define PF_END {NULL, PF_ARG_TENSOR, NULL, 0, NULL, NULL, 0}
+/* clang-format on */
 
 /* apply an operation or loss by name to named arguments; args ends with PF_END. A tensor argument that is NULL gives
  * NULL. Losses also take "reduction" = "mean" (default, 0-d) or "none" ([N]). err NAME, TYPE, SHAPE, RANGE, NOMEM.
@@ -215,9 +217,9 @@ PF_API void pf_step_end(pf_ctx *ctx);
 
 typedef pf_tensor *(*pf_scalar_fn)(void *ud, pf_tensor *const *inputs, int n);
 typedef struct pf_gradcheck_result {
-    double worst;      /* largest error, as |analytic - numeric| / max(|numeric|, 1e-3 x largest gradient) */
-    int input;         /* where it is: input from 0 ... */
-    size_t element;    /* ... and element from 0 */
+    double worst;   /* largest error, as |analytic - numeric| / max(|numeric|, 1e-3 x largest gradient) */
+    int input;      /* where it is: input from 0 ... */
+    size_t element; /* ... and element from 0 */
     double analytic, numeric;
 } pf_gradcheck_result;
 /* compare backward with central differences of f, in double: inputs are F64 tensors, f must return a one-element
@@ -236,11 +238,11 @@ PF_API pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok);
 PF_API void pf_tokenizer_free(pf_tokenizer *tok);
 /* text of len bytes to ids; special: add what the post-processor adds (BOS). err FORMAT (not UTF-8), NOMEM.
  * *ids owned by caller, freed by pf_release */
-PF_API pf_status pf_tokenizer_encode(pf_tokenizer *tok, const char *text, size_t len, bool special,
-                                     int32_t **ids, size_t *n);
+PF_API pf_status pf_tokenizer_encode(pf_tokenizer *tok, const char *text, size_t len, bool special, int32_t **ids,
+                                     size_t *n);
 /* ids to text, 0-terminated; err RANGE (no such id), NOMEM. *text owned by caller, freed by pf_release */
-PF_API pf_status pf_tokenizer_decode(pf_tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
-                                     char **text, size_t *len);
+PF_API pf_status pf_tokenizer_decode(pf_tokenizer *tok, const int32_t *ids, size_t n, bool skip_special, char **text,
+                                     size_t *len);
 PF_API int32_t pf_tokenizer_id(const pf_tokenizer *tok, const char *token); /* -1 if there is none */
 PF_API const char *pf_tokenizer_token(const pf_tokenizer *tok, int32_t id); /* borrowed; NULL if there is none */
 PF_API int32_t pf_tokenizer_bos(const pf_tokenizer *tok);                   /* -1 if there is none */
@@ -280,9 +282,9 @@ typedef struct pf_sequence {
     const int32_t *ids;
     size_t n;
     size_t scored_from;
-    const uint8_t *score;    /* [n] or NULL */
-    const int32_t *step;     /* [n] or NULL: from 1, 0 outside any step */
-    const int32_t *target;   /* [n] or NULL: what to predict where it is not ids[t] (masked input) */
+    const uint8_t *score;  /* [n] or NULL */
+    const int32_t *step;   /* [n] or NULL: from 1, 0 outside any step */
+    const int32_t *target; /* [n] or NULL: what to predict where it is not ids[t] (masked input) */
 } pf_sequence;
 
 /* A batch is a forest: sequences that begin alike share nodes, each distinct (prefix, token) is computed once.
@@ -313,12 +315,12 @@ PF_API pf_status pf_reference_logp(pf_model *m, const pf_sequence *s, size_t n, 
 /* ---- generating ----------------------------------------------------------------------------------------------- */
 
 typedef struct pf_generate_options {
-    int samples;        /* a prompt; at least 1 */
-    int max_tokens;     /* new tokens a sample at most; 0: what the context leaves */
-    double temperature; /* 0: greedy */
-    int top_k;          /* 0: all */
-    double top_p;       /* 1: all */
-    double min_p;       /* 0: all */
+    int samples;             /* a prompt; at least 1 */
+    int max_tokens;          /* new tokens a sample at most; 0: what the context leaves */
+    double temperature;      /* 0: greedy */
+    int top_k;               /* 0: all */
+    double top_p;            /* 1: all */
+    double min_p;            /* 0: all */
     const char *const *stop; /* texts that end a sample (and are cut from text, not from ids); NULL or n_stop of them */
     int n_stop;
     const int32_t *stop_ids; /* further tokens that end a sample, besides the model's own EOS */
@@ -357,16 +359,16 @@ typedef struct pf_param_group {
 } pf_param_group;
 
 typedef struct pf_trainer_options {
-    const char *optimizer;     /* "adamw" or "sgd" */
-    double lr;                 /* peak learning rate */
-    double beta1, beta2, eps;  /* AdamW (Loshchilov and Hutter 2019); defaults as PyTorch */
+    const char *optimizer;    /* "adamw" or "sgd" */
+    double lr;                /* peak learning rate */
+    double beta1, beta2, eps; /* AdamW (Loshchilov and Hutter 2019); defaults as PyTorch */
     double weight_decay;
-    double momentum;           /* SGD */
-    const char *schedule;      /* "constant", "linear" (to 0) or "cosine" (to 0), after warm-up */
-    int64_t warmup;            /* steps of linear warm-up from 0 */
-    int64_t steps;             /* length of the run, which the schedule needs */
-    double clip;               /* largest global gradient norm; 0: no clipping */
-    int bad_steps;             /* non-finite steps in a row after which to stop; 0: 5 */
+    double momentum;      /* SGD */
+    const char *schedule; /* "constant", "linear" (to 0) or "cosine" (to 0), after warm-up */
+    int64_t warmup;       /* steps of linear warm-up from 0 */
+    int64_t steps;        /* length of the run, which the schedule needs */
+    double clip;          /* largest global gradient norm; 0: no clipping */
+    int bad_steps;        /* non-finite steps in a row after which to stop; 0: 5 */
     const pf_param_group *groups;
     int n_groups;
 } pf_trainer_options;
@@ -411,8 +413,8 @@ typedef struct pf_train_options {
     pf_trainer_options trainer;
     const char *variant; /* of the loss "dpo" */
     double beta;
-    int batch;           /* pairs an update */
-    uint64_t seed;       /* order of the pairs */
+    int batch;                                            /* pairs an update */
+    uint64_t seed;                                        /* order of the pairs */
     void (*on_step)(void *ud, const pf_train_info *info); /* may be NULL; may call pf_cancel */
     void *ud;
 } pf_train_options;

@@ -16,10 +16,10 @@ local opt = pf.options {
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "variant", "sigmoid", "loss: TRL's loss_type" },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
-  { "sft_weight", 0.0, "weight of the chosen answers' likelihood beside the loss (RPO)", min = 0 },
-  { "steps", 0, "updates (0: one pass over the pairs)", min = 0 },
+  { "sft_weight", nil, "weight of the chosen answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
+  { "steps", nil, "updates (default: 200 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 32, "pairs an update", min = 1 },
-  { "lr", 2e-4, "peak learning rate", above = 0 },
+  { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 5e-6)", type = "number" },
   { "problems", 1500, "CHAIN problems to sample on", min = 1 },
   { "samples", 8, "samples a problem", min = 2 },
   { "per_prompt", 2, "pairs a problem", min = 1 },
@@ -27,12 +27,12 @@ local opt = pf.options {
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
   { "max_length", 512, "longer rows are dropped and counted", min = 2 },
 }
+-- what suits a policy of 150 thousand parameters is too much for a larger one
+pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 200 } or { lr = 5e-6, sft_weight = 0 })
 local run = pf.run(opt)
-
 -- (1) the policy pi, and the reference: the policy as it is now
 local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.policy(opt.seed)
 local reference = policy:copy()
-
 -- (2) preferences: the user's, or a right and a wrong sample of the policy for each problem that has both
 local task = pf.task.chain(pf.base.task)
 local rows
@@ -42,23 +42,24 @@ else
   local problems = task:problems("preference", opt.problems)
   local pool = pf.evaluate.sample { model = policy, task = task, problems = problems, n = opt.samples, seed = opt.seed }
   rows = pf.pair(pool, { per_prompt = opt.per_prompt, seed = opt.seed })
+  pf.data.save(run.dir .. "/pairs.jsonl", rows)
 end
-local pairs = pf.data.preference(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
-run:note(pairs:summary())
-local train, heldout = pairs:split(opt.heldout_share, opt.seed)
+local preferences = pf.data.preference(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
+local train, heldout = preferences:split(opt.heldout_share, opt.seed)
+run:note(preferences:summary())
 for _, set in ipairs { train, heldout } do set:reference(reference, run.dir .. "/reference-" .. set.n .. ".zst") end
 
 local function measure(model)
   if opt.data ~= "" then return pf.evaluate.preferences(model, heldout) end
-  return pf.evaluate.task { model = model, task = task, problems = task:problems("heldout", opt.heldout), samples = 4,
-    seed = opt.seed }
+  local problems = task:problems("heldout", opt.heldout)
+  return pf.evaluate.task { model = model, task = task, problems = problems, samples = 4, seed = opt.seed }
 end
 local before = measure(policy)
 
 -- (3) theta <- theta - lr grad L
 pf.train {
   model = policy, data = train, run = run, label = "dpo", seed = opt.seed, batch = opt.batch, lr = opt.lr,
-  steps = opt.steps > 0 and opt.steps or nil, warmup = 10, schedule = "linear", eval = heldout, eval_every = 50,
+  steps = opt.steps, warmup = 10, schedule = "linear", eval = heldout, eval_every = 50,
   loss = function(model, batch)
     local n, logp = batch.sequences, model:logp(batch)
     local lp = pf.sum_by(logp, batch.sequence, n)            -- [n] nats, summed over each answer
@@ -70,9 +71,8 @@ pf.train {
       label_smoothing = opt.label_smoothing,
       len_chosen = batch.length:index(batch.chosen), len_rejected = batch.length:index(batch.rejected),
     }
-    if opt.sft_weight == 0 then return loss, metrics end
-    local tokens = batch.length:index(batch.chosen):sum()
-    return pf.loss.mix { { loss, 1, metrics }, { -chosen:sum() / tokens, opt.sft_weight } }
+    local nll = -chosen:sum() / batch.length:index(batch.chosen):sum() -- nats a token
+    return pf.loss.mix { { loss, 1, metrics }, { nll, opt.sft_weight } }
   end,
 }
 

@@ -8,7 +8,7 @@
 
 #include "pofit.h"
 
-#define PFI_COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+#define PFI_COUNT(a)  ((int)(sizeof(a) / sizeof((a)[0])))
 #define PFI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PFI_MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -19,19 +19,19 @@
         if (pf_try_status_ != PF_OK) return pf_try_status_;                                                            \
     } while (0)
 
-#define PFI_MAX_METRICS 16
+enum { PFI_MAX_METRICS = 16 };
 
 typedef struct pfi_step pfi_step; /* tensor/tape.c */
 
 struct pf_ctx {
     pf_allocator a;
-    size_t used, peak;
+    size_t used, peak; /* bytes in use now, and at most so far */
     long holds; /* the caller's one and one per living object */
     int threads;
     volatile int cancelled;
     bool recording;
-    uint64_t seq;   /* next node number: nodes run backward in decreasing order */
-    pfi_step *step; /* innermost open step */
+    uint64_t seq;     /* next node number: nodes run backward in decreasing order */
+    pfi_step *step;   /* innermost open step */
     pf_tensor *dying; /* tensors that are being freed */
     bool freeing;
     pf_status code;
@@ -46,11 +46,12 @@ pf_status pfi_fail(pf_ctx *ctx, pf_status s, const char *fmt, ...) PF_FORMAT_ATT
 pf_status pfi_prefix(pf_ctx *ctx, const char *fmt, ...) PF_FORMAT_ATTR(2, 3);
 
 /* Memory through the context's allocator. A failure sets PF_NOMEM. size 0 gives a valid pointer. */
-void *pfi_alloc(pf_ctx *ctx, size_t size);                  /* 16-byte aligned, not cleared */
-void *pfi_calloc(pf_ctx *ctx, size_t n, size_t size);       /* cleared; checks n * size */
-void *pfi_realloc(pf_ctx *ctx, void *p, size_t size);       /* p as it was on failure */
-void *pfi_alloc_data(pf_ctx *ctx, size_t size);             /* 64-byte aligned, not cleared */
-void pfi_free(pf_ctx *ctx, void *p);                        /* any of the above; NULL is fine */
+void *pfi_alloc(pf_ctx *ctx, size_t size);            /* 16-byte aligned, not cleared */
+void *pfi_calloc(pf_ctx *ctx, size_t n, size_t size); /* cleared; checks n * size */
+void *pfi_realloc(pf_ctx *ctx, void *p, size_t size); /* p as it was on failure */
+void *pfi_alloc_data(pf_ctx *ctx, size_t size);       /* 64-byte aligned, not cleared */
+void pfi_free(pf_ctx *ctx, void *p);                  /* any of the above; NULL is fine */
+void pfi_trim(pf_ctx *ctx);                           /* gives waiting blocks back to the allocator */
 char *pfi_strndup(pf_ctx *ctx, const char *s, size_t n);
 char *pfi_format(pf_ctx *ctx, const char *fmt, ...) PF_FORMAT_ATTR(2, 3); /* owned text */
 

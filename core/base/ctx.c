@@ -10,7 +10,7 @@
 
 const char *pf_version(void) {
 #define STR_(x) #x
-#define STR(x) STR_(x)
+#define STR(x)  STR_(x)
     return STR(PF_VERSION_MAJOR) "." STR(PF_VERSION_MINOR) "." STR(PF_VERSION_PATCH);
 #undef STR
 #undef STR_

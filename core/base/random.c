@@ -24,9 +24,7 @@ void pfi_random_u32x4(uint64_t seed, uint64_t stream, uint64_t index, uint32_t o
     out[3] = c3;
 }
 
-static double random_unit(uint32_t hi, uint32_t lo) {
-    return (double)(((uint64_t)hi << 32 | lo) >> 11) * 0x1p-53;
-}
+static double random_unit(uint32_t hi, uint32_t lo) { return (double)(((uint64_t)hi << 32 | lo) >> 11) * 0x1p-53; }
 
 double pfi_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
     uint32_t r[4];

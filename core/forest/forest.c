@@ -9,9 +9,7 @@ typedef struct forest_item {
     int64_t at, inputs, entry; /* place in the batch; input tokens; first entry */
 } forest_item;
 
-static bool forest_scored(const pf_sequence *s, size_t t) {
-    return s->score ? s->score[t] != 0 : t >= s->scored_from;
-}
+static bool forest_scored(const pf_sequence *s, size_t t) { return s->score ? s->score[t] != 0 : t >= s->scored_from; }
 
 static pf_status forest_check(pf_ctx *ctx, const pf_sequence *s, size_t i, forest_item *item, int64_t *entries) {
     if (s->n == 0 || !s->ids) return pfi_fail(ctx, PF_RANGE, "sequence %zu is empty", i + 1);
@@ -113,7 +111,8 @@ static pf_status forest_build(pf_batch *b, forest_item *item) {
         b->longest = PFI_MAX(b->longest, item[k].inputs);
         b->tokens += (int64_t)item[k].s->n;
     }
-    if (b->nodes > INT32_MAX) return pfi_fail(ctx, PF_RANGE, "a batch of %lld tokens is too large", (long long)b->nodes);
+    if (b->nodes > INT32_MAX)
+        return pfi_fail(ctx, PF_RANGE, "a batch of %lld tokens is too large", (long long)b->nodes);
     b->token = forest_ints(ctx, b->nodes);
     b->position = forest_ints(ctx, b->nodes);
     b->node = forest_ints(ctx, b->entries);

@@ -46,7 +46,7 @@ size_t PFK(attention_scratch)(const attention_shape *a) { return (size_t)a->thre
 static attention_work attention_work_of(const attention_shape *a, void *scratch, int thread) {
     size_t rows = (size_t)attention_rows(a), D = (size_t)a->D;
     pf_real *p = (pf_real *)((char *)scratch + (size_t)thread * attention_bytes(a));
-    attention_work w;
+    attention_work w = {0};
     pf_real **row[] = {&w.q, &w.o, &w.go, &w.dq}, **key[] = {&w.k, &w.v, &w.dk, &w.dv};
     for (int i = 0; i < 4; i++, p += rows * D) *row[i] = p;
     for (int i = 0; i < 4; i++, p += ATT_KEYS * D) *key[i] = p;

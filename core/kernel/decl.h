@@ -33,13 +33,13 @@ typedef struct PFK(attention) {
     int64_t window;
     int threads;
 } PFK(attention);
-size_t PFK(attention_scratch)(const PFK(attention) *a); /* bytes, forward or backward */
+size_t PFK(attention_scratch)(const PFK(attention) * a); /* bytes, forward or backward */
 void PFK(attention_forward)(pf_real *o, pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
-                            const PFK(attention) *a, void *scratch);
+                            const PFK(attention) * a, void *scratch);
 /* adds into dq, dk, dv (all three must be there) */
 void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_real *go, const pf_real *o,
                              const pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
-                             const PFK(attention) *a, void *scratch);
+                             const PFK(attention) * a, void *scratch);
 
 /* x[rows,n] in place to its exponential over the row's largest, over the row's sum if divide; lse[rows] */
 void PFK(softmax_rows)(int threads, pf_real *x, pf_real *lse, int64_t rows, int64_t n, bool divide);

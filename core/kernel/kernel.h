@@ -11,13 +11,13 @@ enum { PFK_ROWS = 16 }; /* rows of one call of linear_rows */
 
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 
-#define pf_real float
+#define pf_real   float
 #define PFK(name) pfk_##name##_f32
 #include "kernel/decl.h"
 #undef pf_real
 #undef PFK
 
-#define pf_real double
+#define pf_real   double
 #define PFK(name) pfk_##name##_f64
 #include "kernel/decl.h"
 #undef pf_real

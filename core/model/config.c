@@ -26,6 +26,7 @@ const char *pfi_family_list(char *buf, size_t n) {
 }
 
 /* Keys that say nothing about the forward pass without dropout, whatever their value. */
+/* clang-format off */
 static const char *const config_harmless[] = {
     "_name_or_path", "architectures", "auto_map", "bos_token_id", "dtype", "eos_token_id", "id2label",
     "initializer_range", "is_encoder_decoder", "label2id", "language", "license", "max_position_embeddings",
@@ -33,6 +34,7 @@ static const char *const config_harmless[] = {
     "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_version", "use_cache", "attention_dropout",
     "hidden_dropout", "embd_pdrop", "resid_pdrop", "_attn_implementation_autoset", "_flash_attn_2_enabled",
 };
+/* clang-format on */
 
 static bool config_listed(const char *key, const char *const *list) {
     for (; *list; list++)
@@ -59,7 +61,8 @@ static pf_status config_eos(pf_ctx *ctx, json_t *json, const char *file, pfi_con
     json_t *v = json_object_get(json, "eos_token_id");
     if (!v || json_is_null(v)) return PF_OK;
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
-    if (n > PFI_MAX_EOS) return pfi_fail(ctx, PF_UNSUPPORTED, "%s: eos_token_id lists %zu ids, at most %d", file, n, PFI_MAX_EOS);
+    if (n > PFI_MAX_EOS)
+        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: eos_token_id lists %zu ids, at most %d", file, n, PFI_MAX_EOS);
     for (size_t i = 0; i < n; i++) {
         json_t *id = json_is_array(v) ? json_array_get(v, i) : v;
         json_int_t x = json_is_integer(id) ? json_integer_value(id) : -1;
@@ -71,8 +74,7 @@ static pf_status config_eos(pf_ctx *ctx, json_t *json, const char *file, pfi_con
     return PF_OK;
 }
 
-static pf_status config_parse(pf_ctx *ctx, json_t *json, const char *file, const pfi_family **family,
-                              pfi_config *out) {
+static pf_status config_parse(pf_ctx *ctx, json_t *json, const char *file, const pfi_family **family, pfi_config *out) {
     const char *type = NULL;
     PF_TRY(pfi_json_string(ctx, json, "model_type", file, &type));
     *family = pfi_family_find(type);

@@ -1,23 +1,12 @@
 /* Sampling: prompts once, then all samples a token at a time, over one pool of keys and values.
  *
  * Every token in flight is a row with a list of the places in the pool that it sees: the nodes of its prompt, shared
- * by all samples (and by all prompts that begin alike), then its own. Rows never meet, and matrix products run in
- * calls of a fixed shape, so a sample's bits do not depend on what else is computed with it. */
-#include <math.h>
-
-#include "model/model.h"
-#include "model/sampler.h"
-#include "op/op.h"
+ * by all samples (and by all prompts that begin alike), then its own. */
 #include "kernel/kernel.h"
+#include "model/pass.h"
+#include "model/sampler.h"
 
-enum { GEN_PAGE = 32, GEN_PREFILL_ROWS = 256, GEN_PROMPT_TOKENS = 16384, GEN_POOL_BYTES = 256 << 20 };
-
-/* Keys and values [cap, G, D] of each layer; pages of places handed out and taken back. */
-typedef struct gen_pool {
-    float **k, **v;
-    int64_t cap, used;
-    pfi_ints free_pages;
-} gen_pool;
+enum { GEN_PREFILL_ROWS = 256, GEN_PROMPT_TOKENS = 16384, GEN_POOL_BYTES = 256 << 20 };
 
 /* One sample in flight. */
 typedef struct gen_seq {
@@ -35,167 +24,32 @@ typedef struct gen_run {
     pf_model *m;
     pf_ctx *ctx;
     const pf_generate_options *o;
-    gen_pool pool;
+    pfi_pass pass;
     gen_seq *seq; /* those in flight first */
     int64_t n_seq;
     pfi_candidate *work;
 } gen_run;
 
-/* Rows for one pass through the model. */
-typedef struct gen_rows {
-    int64_t n;
-    const int32_t *token, *position, *place;
-    const int32_t *const *list;
-    const int64_t *len;
-} gen_rows;
-
-/* ---- pool ---- */
-
-static pf_status pool_grow(gen_run *g, int64_t need) {
-    const pfi_config *c = &g->m->config;
-    if (need <= g->pool.cap) return PF_OK;
-    int64_t cap = PFI_MAX(need, g->pool.cap + g->pool.cap / 2);
-    size_t row = (size_t)(c->kv_heads * c->head_dim) * sizeof(float);
-    for (int64_t i = 0; i < 2 * c->layers; i++) {
-        float **at = i < c->layers ? &g->pool.k[i] : &g->pool.v[i - c->layers];
-        float *p = pfi_alloc_data(g->ctx, (size_t)cap * row);
-        if (!p) return PF_NOMEM;
-        if (g->pool.used) memcpy(p, *at, (size_t)g->pool.used * row);
-        pfi_free(g->ctx, *at);
-        *at = p;
-    }
-    g->pool.cap = cap;
-    return PF_OK;
-}
-
-static void pool_free(gen_run *g) {
-    for (int64_t i = 0; i < g->m->config.layers; i++) {
-        if (g->pool.k) pfi_free(g->ctx, g->pool.k[i]);
-        if (g->pool.v) pfi_free(g->ctx, g->pool.v[i]);
-    }
-    pfi_free(g->ctx, g->pool.k);
-    pfi_free(g->ctx, g->pool.v);
-    pfi_ints_free(g->ctx, &g->pool.free_pages);
-    g->pool = (gen_pool){0};
-}
+/* ---- one sample ---- */
 
 /* a place for the sample's next token, at the end of its list */
-static pf_status pool_place(gen_run *g, gen_seq *s) {
+static pf_status gen_place(gen_run *g, gen_seq *s) {
     int64_t own = (int64_t)s->ids.len - 1; /* tokens fed so far that are not the prompt's */
-    if (own % GEN_PAGE == 0) {
+    if (own % PFI_PAGE == 0) {
         int32_t page;
-        if (g->pool.free_pages.len) {
-            page = g->pool.free_pages.data[--g->pool.free_pages.len];
-        } else {
-            PF_TRY(pool_grow(g, g->pool.used + GEN_PAGE));
-            page = (int32_t)g->pool.used;
-            g->pool.used += GEN_PAGE;
-        }
+        PF_TRY(pfi_pass_page(&g->pass, &page));
         PF_TRY(pfi_ints_add(g->ctx, &s->pages, page));
     }
     if (s->len == s->room) {
-        int64_t room = PFI_MIN(s->room + s->room / 2 + GEN_PAGE, s->limit);
+        int64_t room = PFI_MIN(s->room + s->room / 2 + PFI_PAGE, s->limit);
         int32_t *list = pfi_realloc(g->ctx, s->list, (size_t)room * sizeof *list);
         if (!list) return PF_NOMEM;
         s->list = list;
         s->room = room;
     }
-    s->list[s->len++] = s->pages.data[own / GEN_PAGE] + (int32_t)(own % GEN_PAGE);
+    s->list[s->len++] = s->pages.data[own / PFI_PAGE] + (int32_t)(own % PFI_PAGE);
     return PF_OK;
 }
-
-/* ---- one pass ---- */
-
-/* results of a pass, freed when it ends: the step collects them */
-static pf_tensor *gen_op(gen_run *g, const char *op, pf_tensor *a, pf_tensor *b, pf_tensor *c, double x) {
-    return pfi_apply(g->ctx, op, (pf_tensor *[]){a, b, c}, (double[]){x}, NULL, 0);
-}
-
-static pf_tensor *gen_linear(gen_run *g, pf_tensor *x, pf_tensor *w) {
-    if (!x) return NULL;
-    pf_tensor *y = pfi_tensor_make(g->ctx, PF_F32, 2, (int64_t[]){x->dim[0], w->dim[0]});
-    if (y)
-        pfk_linear_rows_f32(g->ctx->threads, pfi_f32(y), pfi_f32(x), pfi_f32(w), x->dim[0], w->dim[0], w->dim[1]);
-    return y;
-}
-
-static pf_tensor *gen_rope(gen_run *g, pf_tensor *x, int64_t heads, pf_tensor *position) {
-    pf_tensor *split = pfi_apply(g->ctx, "reshape", &x, NULL, (int64_t[]){-1, heads, g->m->config.head_dim}, 3);
-    pf_tensor *y = gen_op(g, "rope", split, position, NULL, g->m->config.rope_theta);
-    pf_tensor_free(split);
-    return y;
-}
-
-static void gen_store(const gen_run *g, float *pool, const pf_tensor *x, const gen_rows *r) {
-    size_t row = (size_t)(g->m->config.kv_heads * g->m->config.head_dim);
-    for (int64_t i = 0; i < r->n; i++)
-        memcpy(pool + (size_t)r->place[i] * row, pfi_f32(x) + (size_t)i * row, row * sizeof *pool);
-}
-
-static pf_tensor *gen_attention(gen_run *g, int64_t layer, pf_tensor *h, const gen_rows *r, pf_tensor *position) {
-    const pfi_config *c = &g->m->config;
-    const pfi_layer *l = &g->m->layer[layer];
-    pf_tensor *t[6] = {gen_linear(g, h, l->q), gen_linear(g, h, l->k), gen_linear(g, h, l->v)};
-    t[3] = t[0] ? gen_rope(g, t[0], c->heads, position) : NULL;
-    t[4] = t[1] ? gen_rope(g, t[1], c->kv_heads, position) : NULL;
-    pf_tensor *y = NULL;
-    int64_t longest = 1;
-    for (int64_t i = 0; i < r->n; i++) longest = PFI_MAX(longest, r->len[i]);
-    size_t scratch = (size_t)(g->ctx->threads * (c->heads / c->kv_heads) * longest) * sizeof(float);
-    float *s = pfi_alloc_data(g->ctx, scratch);
-    if (s && t[2] && t[3] && t[4]) t[5] = pf_tensor_new(g->ctx, PF_F32, 2, t[0]->dim);
-    if (t[5]) {
-        gen_store(g, g->pool.k[layer], t[4], r);
-        gen_store(g, g->pool.v[layer], t[2], r);
-        pfk_attention_rows_f32(g->ctx->threads, pfi_f32(t[5]), pfi_f32(t[3]), g->pool.k[layer], g->pool.v[layer],
-                               r->list, r->len, 1 / sqrtf((float)c->head_dim), r->n, c->heads, c->kv_heads,
-                               c->head_dim, s, longest);
-        y = gen_linear(g, t[5], l->o);
-    }
-    pfi_free(g->ctx, s);
-    for (int i = 0; i < 6; i++) pf_tensor_free(t[i]);
-    return y;
-}
-
-static pf_tensor *gen_block(gen_run *g, int64_t layer, pf_tensor *x, const gen_rows *r, pf_tensor *position) {
-    const pfi_layer *l = &g->m->layer[layer];
-    double eps = g->m->config.norm_eps;
-    pf_tensor *h = gen_op(g, "rms_norm", x, l->norm_attention, NULL, eps);
-    pf_tensor *a = gen_attention(g, layer, h, r, position);
-    pf_tensor *mid = gen_op(g, "add", x, a, NULL, 0);
-    pf_tensor *n = gen_op(g, "rms_norm", mid, l->norm_ffn, NULL, eps);
-    pf_tensor *gate = gen_linear(g, n, l->gate), *up = gen_linear(g, n, l->up);
-    pf_tensor *f = gen_op(g, "swiglu", gate, up, NULL, 0), *down = gen_linear(g, f, l->down);
-    pf_tensor *y = gen_op(g, "add", mid, down, NULL, 0);
-    pf_tensor *all[] = {h, a, mid, n, gate, up, f, down};
-    for (int i = 0; i < PFI_COUNT(all); i++) pf_tensor_free(all[i]);
-    return y;
-}
-
-/* hidden states [rows, C] after the last norm, rows rounded up to PFK_ROWS; fills the pool. Owned by caller. */
-static pf_tensor *gen_hidden(gen_run *g, const gen_rows *r) {
-    int64_t padded = (r->n + PFK_ROWS - 1) / PFK_ROWS * PFK_ROWS;
-    pf_tensor *token = pf_tensor_new(g->ctx, PF_I32, 1, &padded);
-    pf_tensor *position = pf_tensor_new(g->ctx, PF_I32, 1, &padded);
-    pf_tensor *x = NULL;
-    if (token && position) {
-        memcpy(pfi_i32(token), r->token, (size_t)r->n * sizeof(int32_t));
-        memcpy(pfi_i32(position), r->position, (size_t)r->n * sizeof(int32_t));
-        x = gen_op(g, "embedding", g->m->embedding, token, NULL, 0);
-    }
-    for (int64_t i = 0; x && i < g->m->config.layers; i++) {
-        pf_tensor *y = gen_block(g, i, x, r, position);
-        pf_tensor_free(x);
-        x = y;
-    }
-    pf_tensor *h = gen_op(g, "rms_norm", x, g->m->norm, NULL, g->m->config.norm_eps);
-    pf_tensor_free(x);
-    pf_tensor_free(token);
-    pf_tensor_free(position);
-    return h;
-}
-
-/* ---- choosing ---- */
 
 static bool gen_stops(const gen_run *g, int32_t id, pf_finish *why) {
     *why = PF_FINISH_EOS;
@@ -252,7 +106,7 @@ static pf_status gen_stop_text(gen_run *g, gen_seq *s, bool *stopped) {
 /* Add a token to the sample; *done when it is the last. */
 static pf_status gen_take(gen_run *g, gen_seq *s, int32_t id, float logp, bool *done) {
     if (s->ids.len == s->logp_room) {
-        size_t room = s->logp_room ? 2 * s->logp_room : GEN_PAGE;
+        size_t room = s->logp_room ? 2 * s->logp_room : PFI_PAGE;
         float *p = pfi_realloc(g->ctx, s->out->logp, room * sizeof *p);
         if (!p) return PF_NOMEM;
         s->out->logp = p;
@@ -282,7 +136,7 @@ static pf_status gen_finish(gen_run *g, gen_seq *s) {
     s->out->ids = s->ids.data;
     s->out->n = s->ids.len;
     s->ids = (pfi_ints){0};
-    for (size_t i = 0; i < s->pages.len; i++) PF_TRY(pfi_ints_add(g->ctx, &g->pool.free_pages, s->pages.data[i]));
+    for (size_t i = 0; i < s->pages.len; i++) PF_TRY(pfi_ints_add(g->ctx, &g->pass.free_pages, s->pages.data[i]));
     pfi_ints_free(g->ctx, &s->pages);
     pfi_free(g->ctx, s->list);
     s->list = NULL;
@@ -298,7 +152,7 @@ static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row, int
     pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){padded, C});
     for (int64_t i = 0; at && i < n; i++)
         memcpy(pfi_f32(at) + i * C, pfi_f32(hidden) + row[i] * C, (size_t)C * sizeof(float));
-    pf_tensor *logits = at ? gen_linear(g, at, g->m->head) : NULL;
+    pf_tensor *logits = at ? pfi_pass_linear(&g->pass, at, g->m->head) : NULL;
     pf_status s = logits ? PF_OK : PF_NOMEM;
     for (int64_t i = 0; s == PF_OK && i < n; i++) {
         gen_seq *q = &g->seq[i];
@@ -334,17 +188,17 @@ static pf_status gen_prefill(gen_run *g, const pf_batch *b, int64_t *row, pf_ten
     const int32_t **list = pfi_alloc(ctx, GEN_PREFILL_ROWS * sizeof *list);
     int64_t len[GEN_PREFILL_ROWS];
     *out = pfi_tensor_make(ctx, PF_F32, 2, (int64_t[]){g->n_seq, C});
-    pf_status s = place && path && list && *out ? pool_grow(g, N + g->n_seq * GEN_PAGE) : PF_NOMEM;
+    pf_status s = place && path && list && *out ? pfi_pass_grow(&g->pass, N + g->n_seq * PFI_PAGE) : PF_NOMEM;
     for (int64_t i = 0; s == PF_OK && i < N; i++) place[i] = (int32_t)i;
-    g->pool.used = N;
+    g->pass.used = N;
     for (int64_t at = 0; s == PF_OK && at < N; at += GEN_PREFILL_ROWS) {
         int64_t n = PFI_MIN(N - at, GEN_PREFILL_ROWS);
         for (int64_t i = 0; i < n; i++) {
             list[i] = path + i * b->longest;
             len[i] = pfi_forest_path(b, (int32_t)(at + i), path + i * b->longest);
         }
-        gen_rows r = {n, pfi_i32(b->token) + at, pfi_i32(b->position) + at, place + at, list, len};
-        pf_tensor *h = gen_hidden(g, &r);
+        pfi_rows r = {n, pfi_i32(b->token) + at, pfi_i32(b->position) + at, place + at, list, len};
+        pf_tensor *h = pfi_pass_hidden(&g->pass, &r);
         if (!h) s = pf_errcode(ctx);
         for (int64_t i = 0; s == PF_OK && i < g->n_seq; i++) {
             int32_t node = g->seq[i].list[g->seq[i].len - 1];
@@ -365,7 +219,7 @@ static pf_status gen_advance(gen_run *g, int32_t *ints, const int32_t **list, in
     int32_t *token = ints, *position = ints + g->n_seq, *place = ints + 2 * g->n_seq;
     for (int64_t i = 0; i < g->n_seq; i++) {
         gen_seq *s = &g->seq[i];
-        PF_TRY(pool_place(g, s));
+        PF_TRY(gen_place(g, s));
         token[i] = s->next;
         position[i] = (int32_t)s->len - 1;
         place[i] = s->list[s->len - 1];
@@ -373,8 +227,8 @@ static pf_status gen_advance(gen_run *g, int32_t *ints, const int32_t **list, in
         len[i] = s->len;
         row[i] = i;
     }
-    gen_rows r = {g->n_seq, token, position, place, list, len};
-    pf_tensor *h = gen_hidden(g, &r);
+    pfi_rows r = {g->n_seq, token, position, place, list, len};
+    pf_tensor *h = pfi_pass_hidden(&g->pass, &r);
     pf_status s = gen_draw(g, h, row, g->n_seq);
     pf_tensor_free(h);
     return s;
@@ -413,7 +267,8 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
     pf_batch *b = NULL;
     pf_status st = s && g->seq ? PF_OK : PF_NOMEM;
     int32_t end = 0;
-    for (int64_t i = 0; st == PF_OK && i < n; i++) { /* the forest of the prompts: one more token makes the last one scored */
+    /* the forest of the prompts: one more token makes the last one scored */
+    for (int64_t i = 0; st == PF_OK && i < n; i++) {
         const pf_sequence *p = &prompts[(first + i) / g->o->samples];
         int32_t *ids = pfi_alloc(ctx, (p->n + 1) * sizeof *ids);
         if (!ids) {
@@ -432,7 +287,7 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
         if (g->o->max_tokens > 0) limit = PFI_MIN(limit, (int64_t)p->n + g->o->max_tokens);
         *q = (gen_seq){.prompt = p, .out = &out[first + i], .len = (int64_t)p->n, .limit = limit};
         q->stream = pfi_hash64((uint64_t)((first + i) % g->o->samples), p->ids, p->n * sizeof *p->ids);
-        q->room = PFI_MIN((int64_t)p->n + GEN_PAGE, limit);
+        q->room = PFI_MIN((int64_t)p->n + PFI_PAGE, limit);
         q->list = pfi_alloc(ctx, (size_t)PFI_MAX(q->room, b->longest) * sizeof *q->list);
         if (!q->list)
             st = PF_NOMEM;
@@ -451,8 +306,8 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
     pfi_free(ctx, s);
     pfi_free(ctx, g->seq);
     g->seq = NULL;
-    g->pool.used = 0;
-    g->pool.free_pages.len = 0;
+    g->pass.used = 0;
+    g->pass.free_pages.len = 0;
     pf_batch_free(b);
     return st;
 }
@@ -478,16 +333,22 @@ static pf_status gen_check(pf_model *m, const pf_sequence *prompts, size_t n, co
     pf_ctx *ctx = m->ctx;
     if (m->dtype != PF_F32) return pfi_fail(ctx, PF_TYPE, "generate needs a float32 model");
     if (o->samples < 1) return pfi_fail(ctx, PF_RANGE, "generate: samples must be at least 1, got %d", o->samples);
-    if (o->max_tokens < 0) return pfi_fail(ctx, PF_RANGE, "generate: max_tokens must not be below 0, got %d", o->max_tokens);
-    if (!(o->temperature >= 0)) return pfi_fail(ctx, PF_RANGE, "generate: temperature must be at least 0, got %g", o->temperature);
-    if (!(o->top_p > 0 && o->top_p <= 1)) return pfi_fail(ctx, PF_RANGE, "generate: top_p must be in (0, 1], got %g", o->top_p);
-    if (!(o->min_p >= 0 && o->min_p <= 1)) return pfi_fail(ctx, PF_RANGE, "generate: min_p must be in [0, 1], got %g", o->min_p);
+    if (o->max_tokens < 0)
+        return pfi_fail(ctx, PF_RANGE, "generate: max_tokens must not be below 0, got %d", o->max_tokens);
+    if (!(o->temperature >= 0))
+        return pfi_fail(ctx, PF_RANGE, "generate: temperature must be at least 0, got %g", o->temperature);
+    if (!(o->top_p > 0 && o->top_p <= 1))
+        return pfi_fail(ctx, PF_RANGE, "generate: top_p must be in (0, 1], got %g", o->top_p);
+    if (!(o->min_p >= 0 && o->min_p <= 1))
+        return pfi_fail(ctx, PF_RANGE, "generate: min_p must be in [0, 1], got %g", o->min_p);
     if (o->top_k < 0) return pfi_fail(ctx, PF_RANGE, "generate: top_k must not be below 0, got %d", o->top_k);
-    if (o->n_stop && !m->tokenizer) return pfi_fail(ctx, PF_STATE, "generate: stop texts need a model with a tokenizer");
+    if (o->n_stop && !m->tokenizer)
+        return pfi_fail(ctx, PF_STATE, "generate: stop texts need a model with a tokenizer");
     for (size_t i = 0; i < n; i++) {
         if (prompts[i].n == 0) return pfi_fail(ctx, PF_RANGE, "generate: prompt %zu is empty", i + 1);
         if ((int64_t)prompts[i].n >= m->config.context)
-            return pfi_fail(ctx, PF_RANGE, "generate: prompt %zu has %zu tokens, the model's context is %lld; nothing is left to write",
+            return pfi_fail(ctx, PF_RANGE,
+                            "generate: prompt %zu has %zu tokens, which leaves nothing of the model's context of %lld",
                             i + 1, prompts[i].n, (long long)m->config.context);
         for (size_t t = 0; t < prompts[i].n; t++)
             if (prompts[i].ids[t] < 0 || prompts[i].ids[t] >= m->config.vocab)
@@ -502,10 +363,9 @@ pf_generate_options pf_generate_defaults(void) {
 }
 
 static pf_status gen_all(gen_run *g, const pf_sequence *prompts, pf_sample *out, int64_t total) {
-    g->pool.k = pfi_calloc(g->ctx, (size_t)g->m->config.layers, sizeof *g->pool.k);
-    g->pool.v = pfi_calloc(g->ctx, (size_t)g->m->config.layers, sizeof *g->pool.v);
+    PF_TRY(pfi_pass_open(&g->pass, g->m));
     g->work = pfi_alloc(g->ctx, (size_t)g->m->config.vocab * sizeof *g->work);
-    if (!g->pool.k || !g->pool.v || !g->work) return PF_NOMEM;
+    if (!g->work) return PF_NOMEM;
     for (int64_t first = 0, n; first < total; first += n) {
         n = gen_group_size(g, prompts, first, total);
         PF_TRY(gen_group(g, prompts, out, first, n));
@@ -528,7 +388,7 @@ pf_status pf_generate(pf_model *m, const pf_sequence *prompts, size_t n, const p
     pf_status s = gen_all(&g, prompts, samples, (int64_t)total);
     pf_set_recording(ctx, recording);
     ctx->step = open;
-    pool_free(&g);
+    pfi_pass_close(&g.pass);
     pfi_free(ctx, g.work);
     if (s == PF_OK)
         *out = samples;

@@ -25,15 +25,15 @@ enum { MODEL_LAYER_SLOTS = 9 };
 
 static model_slot model_layer_slot(const pf_model *m, int64_t layer, int i) {
     static const char *const name[MODEL_LAYER_SLOTS] = {
-        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-        "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+        "input_layernorm",          "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+        "post_attention_layernorm", "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
     const pfi_config *c = &m->config;
     pfi_layer *l = &m->layer[layer];
     int64_t C = c->hidden, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const model_slot all[MODEL_LAYER_SLOTS] = {
-        model_vector(&l->norm_attention, C), model_matrix(&l->q, q, C),        model_matrix(&l->k, kv, C),
-        model_matrix(&l->v, kv, C),          model_matrix(&l->o, C, q),        model_vector(&l->norm_ffn, C),
-        model_matrix(&l->gate, c->ffn, C),   model_matrix(&l->up, c->ffn, C),  model_matrix(&l->down, C, c->ffn)};
+        model_vector(&l->norm_attention, C), model_matrix(&l->q, q, C),       model_matrix(&l->k, kv, C),
+        model_matrix(&l->v, kv, C),          model_matrix(&l->o, C, q),       model_vector(&l->norm_ffn, C),
+        model_matrix(&l->gate, c->ffn, C),   model_matrix(&l->up, c->ffn, C), model_matrix(&l->down, C, c->ffn)};
     model_slot s = all[i];
     snprintf(s.name, sizeof s.name, "model.layers.%lld.%s.weight", (long long)layer, name[i]);
     return s;
@@ -50,7 +50,9 @@ static model_slot model_slot_at(pf_model *m, int i) {
                    : i == in_layers + 1 ? model_vector(&m->norm, c->hidden)
                                         : model_matrix(&m->head, c->vocab, c->hidden);
     snprintf(s.name, sizeof s.name, "%s",
-             i == 0 ? "model.embed_tokens.weight" : i == in_layers + 1 ? "model.norm.weight" : "lm_head.weight");
+             i == 0               ? "model.embed_tokens.weight"
+             : i == in_layers + 1 ? "model.norm.weight"
+                                  : "lm_head.weight");
     return s;
 }
 
@@ -154,8 +156,8 @@ static pf_status model_check_leftover(pf_model *m, pfi_weights *w) {
         wanted = wanted || (len > 20 && strcmp(name + len - 20, ".rotary_emb.inv_freq") == 0); /* old files; derived */
         for (int k = 0; !wanted && k < m->n_parameters; k++) wanted = strcmp(name, m->parameter[k]->name) == 0;
         if (!wanted)
-            return pfi_fail(m->ctx, PF_UNSUPPORTED, "the weights hold a tensor \"%s\" that a %s model does not have", name,
-                            m->family->model_type);
+            return pfi_fail(m->ctx, PF_UNSUPPORTED, "the weights hold a tensor \"%s\" that a %s model does not have",
+                            name, m->family->model_type);
     }
     return PF_OK;
 }
@@ -293,16 +295,11 @@ int64_t pf_model_size(const pf_model *m, const char *name) {
     const struct {
         const char *name;
         int64_t value;
-    } size[] = {{"vocab_size", c->vocab},
-                {"hidden_size", c->hidden},
-                {"intermediate_size", c->ffn},
-                {"num_hidden_layers", c->layers},
-                {"num_attention_heads", c->heads},
-                {"num_key_value_heads", c->kv_heads},
-                {"head_dim", c->head_dim},
-                {"max_position_embeddings", c->context},
-                {"bos_token_id", c->bos},
-                {"eos_token_id", c->n_eos ? c->eos[0] : -1},
+    } size[] = {{"vocab_size", c->vocab},          {"hidden_size", c->hidden},
+                {"intermediate_size", c->ffn},     {"num_hidden_layers", c->layers},
+                {"num_attention_heads", c->heads}, {"num_key_value_heads", c->kv_heads},
+                {"head_dim", c->head_dim},         {"max_position_embeddings", c->context},
+                {"bos_token_id", c->bos},          {"eos_token_id", c->n_eos ? c->eos[0] : -1},
                 {"parameters", parameters}};
     for (int i = 0; i < PFI_COUNT(size); i++)
         if (strcmp(size[i].name, name) == 0) return size[i].value;

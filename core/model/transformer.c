@@ -50,7 +50,8 @@ static pf_tensor *layer_attention(layer_scope *s, const pf_model *m, const pfi_l
     pf_tensor *q = layer_rope(s, m, layer_heads(s, m, layer_linear(s, h, l->q), c->heads), forest[0]);
     pf_tensor *k = layer_rope(s, m, layer_heads(s, m, layer_linear(s, h, l->k), c->kv_heads), forest[0]);
     pf_tensor *v = layer_heads(s, m, layer_linear(s, h, l->v), c->kv_heads);
-    pf_tensor *o = scope_run(s, "attention", (pf_tensor *[]){q, k, v, forest[1], forest[2]}, (double[]){NAN, 0}, NULL, 0);
+    double numbers[] = {(double)NAN, 0}; /* the usual scale, no window */
+    pf_tensor *o = scope_run(s, "attention", (pf_tensor *[]){q, k, v, forest[1], forest[2]}, numbers, NULL, 0);
     pf_tensor *flat = scope_run(s, "reshape", &o, NULL, (int64_t[]){-1, c->heads * c->head_dim}, 2);
     return layer_linear(s, flat, l->o);
 }

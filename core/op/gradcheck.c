@@ -130,8 +130,8 @@ pf_status pf_gradcheck(pf_ctx *ctx, pf_scalar_fn f, void *ud, pf_tensor *const *
     if (n < 0 || n > PF_MAX_INPUTS)
         return pfi_fail(ctx, PF_RANGE, "gradcheck: takes 0 to %d inputs, got %d", PF_MAX_INPUTS, n);
     PF_TRY(gradcheck_inputs(ctx, inputs, n));
-    pf_tensor *grad[PF_MAX_INPUTS];
-    bool needed[PF_MAX_INPUTS];
+    pf_tensor *grad[PF_MAX_INPUTS] = {0};
+    bool needed[PF_MAX_INPUTS] = {0};
     for (int k = 0; k < n; k++) {
         grad[k] = inputs[k]->grad;
         needed[k] = inputs[k]->needs_grad;

@@ -52,17 +52,19 @@ typedef struct pfi_case {
     pf_status want;                              /* PF_OK, or the status this call must fail with */
 } pfi_case;
 
+/* clang-format off */
 #define PFI_S0 {1}
 #define PFI_S1(a) {2, a}
 #define PFI_S2(a, b) {3, a, b}
 #define PFI_S3(a, b, c) {4, a, b, c}
 #define PFI_S4(a, b, c, d) {5, a, b, c, d}
+/* clang-format on */
 
 enum {
-    PFI_VIEW = 1,     /* the result shares in[0]'s storage; no forward or backward of its own */
-    PFI_LOSS = 2,     /* result [N], one value an item, or 0-d; "reduction" is handled outside */
-    PFI_NO_GRAD = 4,  /* not differentiable: the result never needs a gradient */
-    PFI_STRIDED = 8   /* takes inputs with strides as they are; all others get them contiguous */
+    PFI_VIEW = 1,    /* the result shares in[0]'s storage; no forward or backward of its own */
+    PFI_LOSS = 2,    /* result [N], one value an item, or 0-d; "reduction" is handled outside */
+    PFI_NO_GRAD = 4, /* not differentiable: the result never needs a gradient */
+    PFI_STRIDED = 8  /* takes inputs with strides as they are; all others get them contiguous */
 };
 
 struct pfi_op {
@@ -76,9 +78,9 @@ struct pfi_op {
 };
 
 #define PFI_OP(id, ...) const pfi_op PFI_SYMBOL(pfi_op_, id) = {.dtype = PFI_DTYPE, .info.name = #id, __VA_ARGS__}
-#define PFI_PARAMS(a) .info.params = (a), .info.n_params = PFI_COUNT(a)
-#define PFI_CASES(a) .cases = (a), .n_cases = PFI_COUNT(a)
-#define PFI_DOC(text) .info.doc = (text), .info.formula = "", .info.source = ""
+#define PFI_PARAMS(a)   .info.params = (a), .info.n_params = PFI_COUNT(a)
+#define PFI_CASES(a)    .cases = (a), .n_cases = PFI_COUNT(a)
+#define PFI_DOC(text)   .info.doc = (text), .info.formula = "", .info.source = ""
 
 /* The operation for a type; NULL if there is none of that name. */
 const pfi_op *pfi_op_get(const char *name, pf_dtype dtype);
@@ -91,8 +93,8 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
 void pfi_call_free(pfi_call *c); /* drops the inputs and what was saved */
 
 /* Helpers for shape stages. */
-pf_status pfi_shape_like(pfi_call *c, int input);      /* result has input's shape */
-pf_status pfi_shape_broadcast(pfi_call *c);            /* result of in[0] and in[1] by the usual rule */
+pf_status pfi_shape_like(pfi_call *c, int input); /* result has input's shape */
+pf_status pfi_shape_broadcast(pfi_call *c);       /* result of in[0] and in[1] by the usual rule */
 pf_status pfi_need_ndim(pfi_call *c, int input, int nd);
 pf_status pfi_need_shape(pfi_call *c, int input, int nd, const int64_t *dim);
 pf_status pfi_call_fail(pfi_call *c, pf_status s, const char *fmt, ...) PF_FORMAT_ATTR(3, 4); /* "NAME: ..." */

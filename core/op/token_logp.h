@@ -73,8 +73,7 @@ static inline void logp_logits(const pfi_call *c, const logp_rows *l, int64_t r,
                                pf_real *gathered) {
     int64_t C = c->in[0]->dim[1], V = c->in[1]->dim[0];
     const pf_real *h = c->x[0];
-    for (int64_t i = 0; i < n; i++)
-        memcpy(gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *gathered);
+    for (int64_t i = 0; i < n; i++) memcpy(gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *gathered);
     PFK(gemm)(c->ctx->threads, false, true, n, V, C, gathered, C, c->x[1], C, 0, logits, V);
 }
 

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "file/half.h"
+#include "base/half.h"
 #include "op/op.h"
 
 size_t pfi_dtype_size(pf_dtype d) {

@@ -16,6 +16,15 @@ local config = json.object({
   "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta", "hidden_act", "initializer_range",
   "tie_word_embeddings", "bos_token_id", "eos_token_id", "vocab_size" })
 
+--- Give options that were left open a value.
+---@param opt table
+---@param values table
+function M.fill(opt, values)
+  for name, value in pairs(values) do
+    if opt[name] == nil then opt[name] = value end
+  end
+end
+
 --- A new small Llama for a task's characters. dir: where its tokenizer is written.
 ---@return table model
 function M.new(dir, task, seed)

@@ -52,6 +52,19 @@ local function answer_of(value)
   return value
 end
 
+--- Write preference rows (text, or samples with text) as JSON lines: prompt, chosen, rejected.
+---@param path string
+---@param rows table[]
+function M.save(path, rows)
+  local lines = {}
+  for i, row in ipairs(rows) do
+    local function text(value) return type(value) == "table" and value.text or value end
+    lines[i] = json.encode(json.object({ prompt = text(row.prompt), chosen = text(row.chosen),
+      rejected = text(row.rejected) }, { "prompt", "chosen", "rejected" }))
+  end
+  sys.write(path, table.concat(lines, "\n") .. "\n")
+end
+
 -- ---- data sets ------------------------------------------------------------------------------------------------------
 
 local Set = {}

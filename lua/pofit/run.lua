@@ -125,11 +125,12 @@ local function compare(run, before, after)
         interval = s and { s.low, s.high }, problems = #score[2] }
       put("problems", #score[2])
     else
-      more[#more + 1] = { name, text }
+      more[#more + 1] = s and { label = name, before = s.before, after = s.after, low = s.low, high = s.high }
+        or { label = name, after = stats.mean(score[2]) }
     end
   end
   put("seed", run.opt.seed)
-  summary.more = more
+  summary.comparisons = more
   return json.object(values, keys), summary
 end
 
@@ -171,10 +172,11 @@ function Run:interrupted(step)
   os.exit(130, true)
 end
 
---- Run another recipe of the same directory to its end, with options of its own: run.recipe("sft", {"--name", "base"}).
+--- Run another recipe to its end, with options of its own: run.recipe("sft", {"--name", "base"}). A bare name is looked
+--- for beside the present script, anything with a / is a path.
 function M.recipe(name, words)
   local here = (arg and arg[0] or ""):match("^(.*/)") or ""
-  local path = here .. name .. ".lua"
+  local path = name:find("/") and name or here .. name .. ".lua"
   local f, why = loadfile(path)
   if not f then core.raise(why) end
   local outer = arg

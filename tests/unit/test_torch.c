@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <math.h>
 
-#include "file/half.h"
+#include "base/half.h"
 #include "harness.h"
 #include "op/op.h"
 

@@ -1,10 +1,12 @@
 /* Llama, versions 1 to 3: RMSNorm, rotary embedding, grouped-query attention, SwiGLU (arXiv 2302.13971, 2407.21783). */
 #include "model/model.h"
 
-static const char *const llama_keys[] = {
-    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_parameters", "rope_scaling",
-    "tie_word_embeddings", "hidden_act", "attention_bias", "mlp_bias", "pretraining_tp", "rope_interleaved", NULL};
+static const char *const llama_keys[] = {"vocab_size",        "hidden_size",         "intermediate_size",
+                                         "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+                                         "head_dim",          "rms_norm_eps",        "rope_theta",
+                                         "rope_parameters",   "rope_scaling",        "tie_word_embeddings",
+                                         "hidden_act",        "attention_bias",      "mlp_bias",
+                                         "pretraining_tp",    "rope_interleaved",    NULL};
 
 /* rope_theta stands at the top, or in rope_parameters as newer files have it */
 static pf_status llama_rope(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
@@ -45,9 +47,12 @@ static pf_status llama_sizes(pf_ctx *ctx, json_t *json, const char *file, pfi_co
     const struct {
         const char *name;
         int64_t value;
-    } size[] = {{"vocab_size", c->vocab},       {"hidden_size", c->hidden},
-                {"intermediate_size", c->ffn},  {"num_hidden_layers", c->layers},
-                {"num_attention_heads", c->heads}, {"num_key_value_heads", c->kv_heads},
+    } size[] = {{"vocab_size", c->vocab},
+                {"hidden_size", c->hidden},
+                {"intermediate_size", c->ffn},
+                {"num_hidden_layers", c->layers},
+                {"num_attention_heads", c->heads},
+                {"num_key_value_heads", c->kv_heads},
                 {"max_position_embeddings", c->context}};
     for (int i = 0; i < PFI_COUNT(size); i++)
         if (size[i].value < 1 || size[i].value > 1 << 28)

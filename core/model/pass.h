@@ -1,0 +1,39 @@
+/* pass: rows of tokens through the model, over a pool of keys and values. Internal. */
+#ifndef PFI_PASS_H
+#define PFI_PASS_H
+
+#include "model/model.h"
+
+enum { PFI_PAGE = 32 };
+
+/* Keys and values [cap, G, D] of each layer; pages of PFI_PAGE places are handed out and taken back. Places below used
+ * are in use or in free_pages. */
+typedef struct pfi_pass {
+    pf_model *m;
+    pf_ctx *ctx;
+    float **k, **v;
+    int64_t cap, used;
+    pfi_ints free_pages;
+} pfi_pass;
+
+/* Rows for one pass: token, its position, its place in the pool, and the list of the len places that it sees. */
+typedef struct pfi_rows {
+    int64_t n;
+    const int32_t *token, *position, *place;
+    const int32_t *const *list;
+    const int64_t *len;
+} pfi_rows;
+
+pf_status pfi_pass_open(pfi_pass *p, pf_model *m);
+/* room for need places; what is in use stays. err NOMEM */
+pf_status pfi_pass_grow(pfi_pass *p, int64_t need);
+/* first place of a page. err NOMEM */
+pf_status pfi_pass_page(pfi_pass *p, int32_t *page);
+void pfi_pass_close(pfi_pass *p);
+
+/* x[rows, I] W[O, I]^T in calls of a fixed shape: rows is a multiple of PFK_ROWS. NULL gives NULL. Owned by caller. */
+pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, pf_tensor *w);
+/* hidden states [rows, C] after the last norm, rows rounded up to PFK_ROWS; fills the pool. Owned by caller. */
+pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r);
+
+#endif

@@ -1,0 +1,60 @@
+-- Does the contrast help? DPO against plain supervised fine-tuning on the same chosen answers: the same start, the same
+-- rows in the same order, as many updates. For seeds 1 to 5, as the table of README.
+--   pofit tests/claims/control.lua [--seeds 1,2,3,4,5] [--control-lr 1e-3]
+local pf = require "pofit"
+
+local opt = pf.options {
+  "DPO and its control, seed by seed.",
+  { "name", "control", "the runs are kept in runs/NAME-..." },
+  { "seeds", { 1, 2, 3, 4, 5 }, "seeds to run", of = "integer" },
+  { "control_lr", 1e-3, "peak learning rate of the control", above = 0 },
+  { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
+}
+
+local task = pf.task.chain(pf.base.task)
+local problems = task:problems("heldout", opt.heldout)
+local function measure(model, seed)
+  return pf.evaluate.task { model = model, task = task, problems = problems, samples = 4, seed = seed }
+end
+local function percent(list) return ("%.1f %%"):format(100 * pf.stats.mean(list)) end
+local function points(a, b, seed)
+  local s = pf.stats.paired(a, b, { seed = seed })
+  return ("%+.1f [%+.1f, %+.1f]"):format(100 * s.difference, 100 * s.low, 100 * s.high)
+end
+
+-- the control: likelihood of the chosen answers alone, on the rows that DPO was trained on
+local function control(policy, name, seed)
+  local config = pf.json.decode(pf.sys.read("runs/" .. name .. "/config.json"))
+  local steps = 0
+  for _ in pf.sys.lines("runs/" .. name .. "/metrics.jsonl") do steps = steps + 1 end
+  local pairs = pf.data.preference(pf.data.jsonl("runs/" .. name .. "/pairs.jsonl"), policy.tokenizer)
+  local train = pairs:split(config.heldout_share, seed)
+  pf.train {
+    model = policy, data = train, seed = seed, batch = config.batch, steps = steps, lr = opt.control_lr,
+    warmup = 10, schedule = "linear", label = "sft", quiet = opt.quiet,
+    loss = function(model, batch)
+      local logp = pf.sum_by(model:logp(batch), batch.sequence, batch.sequences):index(batch.chosen)
+      return -logp:sum() / batch.length:index(batch.chosen):sum()
+    end,
+  }
+  return measure(policy, seed)
+end
+
+print("| seed | base | DPO | control | DPO - base [95 %] | DPO - control [95 %] |")
+print("| --- | --- | --- | --- | --- | --- |")
+for _, seed in ipairs(opt.seeds) do
+  local name = ("%s-%d"):format(opt.name, seed)
+  if not pf.sys.exists("runs/" .. name .. "/result.json") then
+    pf.run.recipe("recipes/dpo.lua", { "--name", name, "--seed", tostring(seed), "--quiet" })
+  end
+  local base = pf.base.policy(seed)
+  local before = measure(base, seed)
+  local dpo = measure(pf.model.load("runs/" .. name .. "/model"), seed)
+  local sft = control(base, name, seed)
+  for k, score in ipairs(before.scores) do
+    local b, d, c = score[2], dpo.scores[k][2], sft.scores[k][2]
+    print(("| %d %s | %s | %s | %s | %s | %s |"):format(seed, k == 1 and "greedy" or "sampled", percent(b), percent(d),
+      percent(c), points(b, d, seed), points(c, d, seed)))
+  end
+  io.stdout:flush()
+end
