@@ -49,7 +49,7 @@ fi
 [ -n "$tests" ] || { echo "no test matches: $*"; exit 2; }
 for t in $tests; do run_one "$t"; done
 
-count() { cat "$LOGS"/*.status | grep -c "$1"; }
+count() { cat "$LOGS"/*.status | grep -c "$@"; }
 passed=$(count '^0$')
 failed=$(count -v '^0$')
 skipped=$(cat "$LOGS"/*.log | grep -c '^SKIP ')

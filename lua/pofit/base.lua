@@ -41,7 +41,9 @@ function M.policy(seed)
   local dir = "runs/" .. name .. "/model"
   if not sys.exists("runs/" .. name .. "/result.json") then
     io.stderr:write(("no base policy in %s yet: training it by supervised fine-tuning (once)\n"):format(dir))
-    require "pofit.run".recipe("sft", { "--name", name, "--seed", tostring(seed) })
+    local words = { "--name", name, "--seed", tostring(seed) }
+    if sys.exists("runs/" .. name .. "/checkpoint.zst") then words[#words + 1] = "--resume" end
+    require "pofit.run".recipe("sft", words)
   end
   return require "pofit.model".load(dir), dir
 end

@@ -110,7 +110,7 @@ function M.completions(model, set, batch)
       end)
     end)
   end
-  return { scores = { { "nll", nll } }, answers = first_answers(model, set, 5) }
+  return { scores = { { "nll", nll, unit = "nats a token" } }, answers = first_answers(model, set, 5) }
 end
 
 return M

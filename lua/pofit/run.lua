@@ -106,10 +106,22 @@ end
 
 function Run:note(text) say(self, text) end
 
--- result.json and the report's figures from what was measured before and after
+-- A score is {name, value of each problem, unit = nil for a share}. What it was and is, as text.
+local function score_text(score, s)
+  local stats = require "pofit.stats"
+  if score.unit then
+    local after = ("%.4f %s"):format(stats.mean(score[2]), score.unit)
+    return s and ("%.4f -> %s (%+.4f [%+.4f, %+.4f])"):format(s.before, after, s.difference, s.low, s.high) or after
+  end
+  if not s then return stats.percent(stats.mean(score[2])) end
+  return ("%s -> %s (%s)"):format(stats.percent(s.before), stats.percent(s.after),
+    stats.points(s.difference, s.low, s.high))
+end
+
+-- result.json and the report's figures from what was measured before (or nil) and after
 local function compare(run, before, after)
   local stats = require "pofit.stats"
-  local keys, values, summary, more = {}, {}, {}, {}
+  local keys, values, summary = {}, {}, { comparisons = {}, more = {}, problems = #after.scores[1][2] }
   local function put(name, value) keys[#keys + 1], values[name] = name, value end
   for i, score in ipairs(after.scores) do
     local name = score[1]
@@ -117,20 +129,17 @@ local function compare(run, before, after)
     if s then put(name .. "_before", s.before) end
     put(name .. (s and "_after" or ""), stats.mean(score[2]))
     if s then put(i == 1 and "interval" or name .. "_interval", json.array { s.low, s.high }) end
-    local text = s and ("%s -> %s (%s)"):format(stats.percent(s.before), stats.percent(s.after),
-      stats.points(s.difference, s.low, s.high)) or stats.percent(stats.mean(score[2]))
+    if i == 1 then put("problems", summary.problems) end
+    local text = score_text(score, s)
     run:note(("%-18s %s"):format(name, text))
-    if i == 1 then
-      summary = { accuracy_before = s and s.before, accuracy_after = stats.mean(score[2]),
-        interval = s and { s.low, s.high }, problems = #score[2] }
-      put("problems", #score[2])
+    if s and not score.unit then
+      table.insert(summary.comparisons,
+        { label = name, before = s.before, after = s.after, low = s.low, high = s.high })
     else
-      more[#more + 1] = s and { label = name, before = s.before, after = s.after, low = s.low, high = s.high }
-        or { label = name, after = stats.mean(score[2]) }
+      table.insert(summary.more, { name, text })
     end
   end
   put("seed", run.opt.seed)
-  summary.comparisons = more
   return json.object(values, keys), summary
 end
 

@@ -57,12 +57,14 @@ static void test_cuts(void **state) {
     shares_are(&o, (double[]){.2, .4, 0, .1, .3});
     o = cut(0, 0.39, 0); /* the first alone reaches it */
     shares_are(&o, (double[]){0, 1, 0, 0, 0});
-    o = cut(0, 0.6, 0); /* .4 + .3 is the first sum that does */
+    o = cut(0, 0.69, 0); /* .4 + .3 is the first sum that does */
     shares_are(&o, (double[]){0, 4 / 7.0, 0, 0, 3 / 7.0});
-    o = cut(0, 0.75, 0);
+    o = cut(0, 0.71, 0);
     shares_are(&o, (double[]){2 / 9.0, 4 / 9.0, 0, 0, 3 / 9.0});
-    o = cut(0, 1, 0.6); /* at least .6 x .4 */
+    o = cut(0, 1, 0.74); /* at least .74 x .4 */
     shares_are(&o, (double[]){0, 4 / 7.0, 0, 0, 3 / 7.0});
+    o = cut(0, 1, 0.76);
+    shares_are(&o, (double[]){0, 1, 0, 0, 0});
     o = cut(0, 1, 0.4);
     shares_are(&o, (double[]){2 / 9.0, 4 / 9.0, 0, 0, 3 / 9.0});
     o = cut(0, 1, 1);
@@ -297,6 +299,7 @@ static void test_ends(void **state) {
     o.temperature = 0;
     o.samples = 1;
     o.max_tokens = 7;
+    m->config.n_eos = 0;
     pf_sample *s = samples_of(m, prompts, 1, &o);
     assert_int_equal(s->n, 7);
     assert_int_equal(s->finish, PF_FINISH_LENGTH);
@@ -314,10 +317,8 @@ static void test_ends(void **state) {
     pf_samples_free(ctx, s, 1);
 
     o.n_stop_ids = 0;
-    int32_t eos = m->config.eos[0];
-    m->config.eos[0] = third;
+    m->config.eos[m->config.n_eos++] = third;
     s = samples_of(m, prompts, 1, &o);
-    m->config.eos[0] = eos;
     assert_int_equal(s->finish, PF_FINISH_EOS);
     assert_int_equal(s->n, first_at + 1);
     pf_samples_free(ctx, s, 1);
