@@ -40,11 +40,12 @@ obj      = $(patsubst %.c,$(B)/obj/%.$(1),$(2))
 CORE_O  := $(call obj,f32.o,$(TWICE)) $(call obj,f64.o,$(TWICE)) $(call obj,o,$(ONCE))
 BIND_O  := $(call obj,o,$(BIND)) $(B)/obj/embed.o
 UNIT    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZ    := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/*.c)))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*.c)))
 
 # ---- targets ----
 .DEFAULT_GOAL := all
-.PHONY: all run test build-test check-long asan valgrind oom fuzz bench lint format format-check meta install \
+.PHONY: all run test build-test build-fuzz check-long asan asan-clang valgrind oom fuzz bench lint format format-check meta install \
         uninstall clean help deps lint-deps FORCE
 .DELETE_ON_ERROR:
 
@@ -64,6 +65,27 @@ asan: deps ## the tests under AddressSanitizer and UndefinedBehaviourSanitizer
 	$(Q)$(MAKE) --no-print-directory all build-test B=build/asan CFLAGS="-O1 -g -fno-omit-frame-pointer" \
 	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=all"
 	$(Q)POFIT_SANITIZED=1 tests/run.sh build/asan $(T)
+
+asan-clang: deps lint-deps ## the same with clang
+	$(Q)$(MAKE) --no-print-directory all build-test B=build/asan-clang CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=all"
+	$(Q)POFIT_SANITIZED=1 CC=clang tests/run.sh build/asan-clang $(T)
+
+oom: all build-test ## every allocation fails in turn, in C and through Lua
+	$(Q)POFIT_LONG=1 tests/run.sh $(B) $(notdir $(basename $(shell grep -l support_sweep tests/unit/test_*.c))) test_lua_oom
+
+# each target for FUZZ_S seconds; what is found comes to build/fuzz/found-NAME-* and, mended, to tests/fuzz/corpus/NAME
+FUZZ_S ?= 20
+fuzz: deps lint-deps ## libFuzzer on all that reads files
+	$(Q)$(MAKE) --no-print-directory build-fuzz B=build/fuzz CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all"
+	$(Q)for t in $(FUZZ); do mkdir -p build/fuzz/corpus/$$t; echo "  FUZZ    $$t"; \
+	  build/fuzz/fuzz-$$t -max_total_time=$(FUZZ_S) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	    -max_len=4096 -artifact_prefix=build/fuzz/found-$$t- build/fuzz/corpus/$$t tests/fuzz/corpus/$$t \
+	    >build/fuzz/$$t.log 2>&1 || { tail -n 40 build/fuzz/$$t.log; exit 1; }; \
+	  grep executed_units build/fuzz/$$t.log; done
+
+build-fuzz: $(FUZZ:%=$(B)/fuzz-%)
 
 valgrind: all build-test ## the unit tests under valgrind
 	$(Q)tests/valgrind.sh $(B)
@@ -138,6 +160,11 @@ $(B)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(B)/libpofit.a $(HEADER
 	$(Q)mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(CFLAGS) $(BASE) -Itests/unit $< -o $@ $(B)/libpofit.a $(LDFLAGS) -lcmocka $(LIBS)
 
+$(B)/tests/test_corpus: $(wildcard tests/fuzz/*.[ch])
+
+$(B)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $(B)/libpofit.a $(HEADERS)
+	$(call say,FUZZ,$@)$(CC) $(CFLAGS) $(BASE) -fsanitize=fuzzer $< -o $@ $(B)/libpofit.a $(LDFLAGS) $(LIBS)
+
 $(B)/examples/%: examples/%.c $(B)/libpofit.a core/pofit.h
 	$(Q)mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(BASE) $< -o $@ $(B)/libpofit.a $(LDFLAGS) $(LIBS)
@@ -167,7 +194,7 @@ lint: deps lint-deps ## warnings as errors with gcc and clang, static checks, la
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all build-test B=build/lint-gcc CC=gcc CFLAGS="-O2 -g" WERROR=1
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all build-test B=build/lint-clang CC=clang CFLAGS="-O1 -g" WERROR=1
 	$(Q)$(MAKE) --no-print-directory build/compile_commands.json
-	$(Q)tests/lint.sh build/lint-gcc build/compile_commands.json
+	$(Q)tests/lint.sh build/lint-gcc
 
 JOBS   := $(shell nproc 2>/dev/null || echo 1)
 C_FILES = $(shell find core lua examples tests -name '*.[ch]')

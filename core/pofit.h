@@ -106,9 +106,10 @@ PF_API void pf_cancel(pf_ctx *ctx);
  * storage types of frozen weights. */
 typedef enum pf_dtype { PF_F32, PF_F64, PF_I32, PF_BF16, PF_F16, PF_DTYPES } pf_dtype;
 
-/* new tensor [dim...], zero filled. nd 0: a scalar. err NOMEM, SHAPE, RANGE. Owned by caller. */
+/* new tensor [dim...], zero filled. nd 0: a scalar. err NOMEM, SHAPE, TYPE. Owned by caller. */
 PF_API pf_tensor *pf_tensor_new(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_t *dim);
-/* new tensor from n doubles in row order; n must be the number of elements. err NOMEM, SHAPE. Owned by caller. */
+/* new tensor from n doubles in row order; n must be the number of elements. err NOMEM, SHAPE,
+ * TYPE. Owned by caller. */
 PF_API pf_tensor *pf_tensor_from(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_t *dim, const double *values,
                                  size_t n);
 PF_API pf_tensor *pf_tensor_retain(pf_tensor *t); /* one more owner; returns t */
@@ -119,11 +120,12 @@ PF_API int64_t pf_tensor_dim(const pf_tensor *t, int i); /* size of dimension i 
 PF_API size_t pf_tensor_numel(const pf_tensor *t);
 /* copy out to n doubles in row order. err SHAPE if n differs, STATE if the tensor's step has ended */
 PF_API pf_status pf_tensor_read(const pf_tensor *t, double *out, size_t n);
-/* copy in; not allowed for a tensor that an operation made with gradients on. err as read, STATE */
+/* copy in; err as read, STATE for a tensor that an operation made with gradients on, TYPE for an integer tensor and a
+ * value that is none */
 PF_API pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n);
-/* the single value of a one-element tensor. err SHAPE; NaN on failure */
+/* the single value of a one-element tensor. err SHAPE, STATE; NaN on failure */
 PF_API double pf_tensor_item(const pf_tensor *t);
-/* the same values without history: no gradient flows through the result. Owned by caller. */
+/* the same values without history, sharing memory: no gradient flows through the result. err NOMEM. Owned by caller. */
 PF_API pf_tensor *pf_tensor_detach(pf_tensor *t);
 /* make a leaf collect gradients. err STATE for the result of an operation, TYPE for integers */
 PF_API pf_status pf_tensor_set_grad(pf_tensor *t, bool on);
@@ -167,7 +169,7 @@ typedef struct pf_op_info {
     const pf_param *params;
 } pf_op_info;
 
-PF_API int pf_op_count(void);
+PF_API int pf_op_count(void);                          /* operations and losses */
 PF_API const pf_op_info *pf_op_at(int i);              /* static; NULL out of range */
 PF_API const pf_op_info *pf_op_find(const char *name); /* static; NULL if there is none */
 
@@ -210,7 +212,7 @@ PF_API const pf_metric *pf_metrics(const pf_ctx *ctx, int *n);
 PF_API pf_status pf_backward(pf_tensor *root);
 /* switch recording on or off; returns what it was */
 PF_API bool pf_set_recording(pf_ctx *ctx, bool on);
-/* everything computed from here on belongs to a step ... */
+/* everything computed from here on belongs to a step ... err NOMEM */
 PF_API pf_status pf_step_begin(pf_ctx *ctx);
 /* ... and is freed here, at once, whoever still holds it; steps nest */
 PF_API void pf_step_end(pf_ctx *ctx);
@@ -234,8 +236,8 @@ typedef struct pf_tokenizer pf_tokenizer;
 /* read tokenizer.json: path names it or its directory, where tokenizer_config.json is read too.
  * err IO, FORMAT, UNSUPPORTED (names the component), NOMEM. *out owned by caller */
 PF_API pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out);
-PF_API pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok);
-PF_API void pf_tokenizer_free(pf_tokenizer *tok);
+PF_API pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok); /* one more owner; returns tok */
+PF_API void pf_tokenizer_free(pf_tokenizer *tok);            /* one owner less; NULL is fine */
 /* text of len bytes to ids; special: add what the post-processor adds (BOS). err FORMAT (not UTF-8), NOMEM.
  * *ids owned by caller, freed by pf_release */
 PF_API pf_status pf_tokenizer_encode(pf_tokenizer *tok, const char *text, size_t len, bool special, int32_t **ids,
@@ -255,17 +257,19 @@ PF_API void pf_release(pf_ctx *ctx, void *p); /* frees what a function said it f
 typedef struct pf_model pf_model;
 
 /* load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. dtype PF_F32 or
- * PF_F64. err IO, FORMAT, UNSUPPORTED (unknown architecture or key, by name), NOMEM. *out owned by caller */
+ * PF_F64. err IO, FORMAT, SHAPE (a weight's), TYPE (dtype), UNSUPPORTED (unknown architecture or key, by name), NOMEM.
+ * *out owned by caller */
 PF_API pf_status pf_model_load(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **out);
 /* new model with random weights from the text of a config.json: normal with initializer_range, norms 1.
- * tok may be NULL. err as load */
+ * tok may be NULL, else it is retained. err as load, RANGE (tok has more tokens than vocab_size). *out owned by caller
+ */
 PF_API pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, uint64_t seed, pf_model **out);
-/* a copy with weights of its own that collects no gradients: a reference. *out owned by caller */
+/* a copy with weights of its own that collects no gradients: a reference. err NOMEM. *out owned by caller */
 PF_API pf_status pf_model_copy(const pf_model *m, pf_model **out);
 /* write a Hugging Face directory: each file is complete or untouched. err IO, NOMEM */
 PF_API pf_status pf_model_save(const pf_model *m, const char *dir);
-PF_API pf_model *pf_model_retain(pf_model *m);
-PF_API void pf_model_free(pf_model *m);
+PF_API pf_model *pf_model_retain(pf_model *m);              /* one more owner; returns m */
+PF_API void pf_model_free(pf_model *m);                     /* one owner less; NULL is fine */
 PF_API pf_tokenizer *pf_model_tokenizer(const pf_model *m); /* borrowed; NULL if it has none */
 PF_API int pf_model_parameter_count(const pf_model *m);
 /* parameter i from 0, in the order of the file format's names; borrowed; NULL out of range. A leaf: pf_tensor_grad */
@@ -292,14 +296,15 @@ typedef struct pf_sequence {
 typedef struct pf_batch pf_batch;
 /* err RANGE (empty sequence, position 0 scored, nothing scored), NOMEM. Copies the sequences. *out owned by caller */
 PF_API pf_status pf_batch_new(pf_ctx *ctx, const pf_sequence *s, size_t n, pf_batch **out);
-PF_API void pf_batch_free(pf_batch *b);
+PF_API void pf_batch_free(pf_batch *b); /* NULL is fine */
 /* "sequence" and "step" [T]: whose an entry is, sequence from 0, step from 1 (0: none); "target" [T]; "length"
  * [B]: entries a sequence, real. Borrowed; NULL: no such name */
 PF_API pf_tensor *pf_batch_tensor(const pf_batch *b, const char *name);
 /* "sequences", "entries", "tokens" (in all sequences), "nodes" (computed: distinct prefixes); -1: no such name */
 PF_API int64_t pf_batch_size(const pf_batch *b, const char *name);
 
-/* logits [n, V] after each of n ids. err RANGE (id, or longer than the model's context). Owned by caller. */
+/* logits [n, V] after each of n ids, differentiable. err RANGE (no id, an id beyond the vocabulary, or longer than the
+ * model's context), NOMEM. Owned by caller. */
 PF_API pf_tensor *pf_model_logits(pf_model *m, const int32_t *ids, size_t n);
 /* log-probability [T] of every scored token of the batch, nats, differentiable. stats: NULL, or receives [T, 4],
  * constant: entropy, 1 if the target is the likeliest token, mean logit, log of the sum of squared probabilities
@@ -308,7 +313,8 @@ PF_API pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stat
 /* Log-probabilities of the scored tokens of n sequences under m, in the order of a batch's entries, computed in
  * batches, without history. cache: NULL, or a file that keeps them, bound to a fingerprint of weights, tokenizer and
  * sequences: one that does not fit or is corrupt is replaced, never used. *cached (may be NULL): read, not computed.
- * err IO, RANGE, NOMEM, CANCELLED. *logp owned by caller, freed by pf_release; *n_logp entries */
+ * After success pf_errmsg says why a cache was replaced, or is "". err IO, RANGE, NONFINITE, NOMEM, CANCELLED. *logp
+ * owned by caller, freed by pf_release; *n_logp entries */
 PF_API pf_status pf_reference_logp(pf_model *m, const pf_sequence *s, size_t n, const char *cache, float **logp,
                                    size_t *n_logp, bool *cached);
 
@@ -344,10 +350,12 @@ typedef struct pf_sample {
 PF_API pf_generate_options pf_generate_defaults(void);
 /* Continue each of n prompts (ids, or a prefix of an answer: any prefix) opt->samples times. The draw depends on seed,
  * prompt and number of the sample alone, not on what else is in the batch. *out: n x samples, prompt by prompt, owned
- * by caller. err RANGE (empty prompt, or longer than the context), CANCELLED, NOMEM */
+ * by caller, freed by pf_samples_free. err RANGE (an option; an empty prompt, an id beyond the vocabulary, or a prompt
+ * that fills the context), TYPE (a model that is not F32), STATE (stop texts without a tokenizer), NONFINITE (logits),
+ * CANCELLED, NOMEM */
 PF_API pf_status pf_generate(pf_model *m, const pf_sequence *prompts, size_t n, const pf_generate_options *opt,
                              pf_sample **out);
-PF_API void pf_samples_free(pf_ctx *ctx, pf_sample *s, size_t n); /* n: all of them */
+PF_API void pf_samples_free(pf_ctx *ctx, pf_sample *s, size_t n); /* n: all of them; NULL is fine */
 
 /* ---- training ------------------------------------------------------------------------------------------------- */
 
@@ -383,19 +391,25 @@ typedef struct pf_step_info {
 } pf_step_info;
 
 typedef struct pf_trainer pf_trainer;
+/* defaults: AdamW as in PyTorch at a constant rate of 1e-3, clipped at norm 1 */
 PF_API pf_trainer_options pf_trainer_defaults(void);
-/* err NAME (optimizer, schedule), RANGE, NOMEM. Retains the model. *out owned by caller */
+/* a trainer of the parameters that collect gradients, or a part of them by groups; the options are copied. err NAME
+ * (optimizer, schedule, a group's pattern that matches nothing), RANGE, STATE (nothing to train, or a parameter that is
+ * a view), NOMEM. Retains the model. *out owned by caller */
 PF_API pf_status pf_trainer_new(pf_model *m, const pf_trainer_options *o, pf_trainer **out);
-PF_API void pf_trainer_free(pf_trainer *t);
-/* backward of scale x loss into the gradients; a loss that is not finite marks the step as bad. err SHAPE, STATE */
+PF_API void pf_trainer_free(pf_trainer *t); /* NULL is fine; the model stays */
+/* backward of scale x loss, a one-element tensor, into the gradients; a loss that is not finite marks the step as bad.
+ * err SHAPE, RANGE (scale), STATE (no history), NOMEM */
 PF_API pf_status pf_trainer_accumulate(pf_trainer *t, pf_tensor *loss, double scale);
-/* clip, update, forget the gradients. lr < 0: the schedule's rate, else this one. err NONFINITE after too many bad
- * steps in a row; a single bad step is PF_OK with info->skipped */
+/* clip, update, forget the gradients. lr < 0: the schedule's rate (with warm-up the first update has rate 0, as in
+ * Hugging Face), else this one. err NONFINITE after too many bad steps in a row (a single one is PF_OK with
+ * info->skipped), STATE if nothing was accumulated, RANGE (lr is not finite) */
 PF_API pf_status pf_trainer_step(pf_trainer *t, double lr, pf_step_info *info);
-/* One file, atomically: weights, optimiser, step, and n bytes of the caller's own. zstd with checksum. err IO, NOMEM */
+/* One file, atomically: weights, optimiser, step, and n bytes of the caller's own. zstd with checksum. err IO, NOMEM,
+ * STATE between accumulations */
 PF_API pf_status pf_trainer_save(pf_trainer *t, const char *path, const void *extra, size_t n);
-/* *extra owned by caller, freed by pf_release. A corrupt or unfitting checkpoint is refused and changes nothing.
- * err IO, FORMAT, SHAPE, NOMEM */
+/* *extra owned by caller, freed by pf_release; extra and n may be NULL. A corrupt or unfitting checkpoint is refused
+ * and changes nothing. err IO, FORMAT, SHAPE, TYPE, STATE (other options or other frozen weights), NOMEM */
 PF_API pf_status pf_trainer_restore(pf_trainer *t, const char *path, void **extra, size_t *n);
 
 /* A preference: texts in memory. chosen and rejected follow the prompt and are finished (EOS is added). */
@@ -419,10 +433,12 @@ typedef struct pf_train_options {
     void *ud;
 } pf_train_options;
 
+/* defaults: "sigmoid", beta 0.1, 100 updates of 8 pairs, AdamW without decay, rate from 1e-4 linearly to 0 */
 PF_API pf_train_options pf_train_defaults(void);
-/* Direct preference optimisation on pairs in memory, against the model as it is at the start; runs
- * trainer.steps updates. err RANGE (no pairs; a pair longer than the context, by number), CANCELLED (the model keeps
- * what the finished steps taught it), NONFINITE, NOMEM */
+/* Direct preference optimisation (Rafailov et al. 2023) on pairs in memory, against the model as it is at the start;
+ * runs trainer.steps updates. err RANGE (no pairs; a pair longer than the context, by number), STATE (no tokenizer, or
+ * no EOS), FORMAT (not UTF-8), CANCELLED (the model keeps what the finished steps taught it), NONFINITE, NOMEM, and as
+ * pf_trainer_new */
 PF_API pf_status pf_train(pf_model *m, const pf_pair *pairs, size_t n, const pf_train_options *o);
 
 #ifdef __cplusplus

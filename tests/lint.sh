@@ -1,5 +1,5 @@
 #!/bin/sh
-# Static checks and limits: tests/lint.sh BUILD, where BUILD holds a libpofit.a and compile_commands.json. Run by
+# Static checks and limits: tests/lint.sh BUILD, where BUILD holds a libpofit.a. Run by
 # `make lint`, which also compiles with warnings as errors.
 set -u
 build=$1

@@ -106,7 +106,8 @@ pf_status pfi_buf_fmt(pf_ctx *ctx, pfi_buf *b, const char *fmt, ...) {
 }
 
 pf_status pfi_buf_reserve(pf_ctx *ctx, pfi_buf *b, size_t extra) {
-    if (extra > SIZE_MAX / 4 || b->len > SIZE_MAX / 4) return pfi_fail(ctx, PF_NOMEM, "not enough memory: text too long");
+    if (extra > SIZE_MAX / 4 || b->len > SIZE_MAX / 4)
+        return pfi_fail(ctx, PF_NOMEM, "not enough memory: text too long");
     if (b->data && b->len + extra + 1 <= b->cap) return PF_OK;
     size_t cap = PFI_MAX(2 * b->cap, b->len + extra + 64);
     char *p = pfi_realloc(ctx, b->data, cap);

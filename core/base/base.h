@@ -26,7 +26,7 @@ typedef struct pfi_step pfi_step; /* tensor/tape.c */
 struct pf_ctx {
     pf_allocator a;
     size_t used, peak; /* bytes in use now, and at most so far */
-    long holds; /* the caller's one and one per living object */
+    long holds;        /* the caller's one and one per living object */
     int threads;
     volatile int cancelled;
     bool recording;

@@ -72,8 +72,8 @@ void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up
 void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *dy, const pf_real *gate,
                       const pf_real *up, int64_t n);
 
-/* y[rows,out] = x[rows,in] w[out,in]^T in calls of a fixed shape, PFK_ROWS rows each: a row's bits do not depend on the
- * other rows. rows must be a multiple of PFK_ROWS. */
+/* y[rows,out] = x[rows,in] w[out,in]^T: a row's bits do not depend on the other rows or its place among them. rows must
+ * be a multiple of PFK_ROWS. */
 void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
                       int64_t in);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]).

@@ -14,6 +14,8 @@
 
 enum { DECODE_COLS = 256 };
 
+/* BLAS computes the product turned, [out,16], where rows are lanes of its vectors and see the same operations. The
+ * other way round, its kernels for processors with AVX2 round a row by its place in the block. */
 void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
                       int64_t in) {
     int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS;
@@ -21,8 +23,11 @@ void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *
     for (int64_t t = 0; t < blocks * cols; t++) {
         int64_t i = t / cols * PFK_ROWS, j = t % cols * DECODE_COLS;
         int64_t n = out - j < DECODE_COLS ? out - j : DECODE_COLS;
-        decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, PFK_ROWS, (int)n, (int)in, 1, x + i * in, (int)in,
-                    w + j * in, (int)in, 0, y + i * out + j, (int)out);
+        pf_real turned[DECODE_COLS * PFK_ROWS];
+        decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, PFK_ROWS, (int)in, 1, w + j * in, (int)in,
+                    x + i * in, (int)in, 0, turned, PFK_ROWS);
+        for (int64_t r = 0; r < PFK_ROWS; r++)
+            for (int64_t c = 0; c < n; c++) y[(i + r) * out + j + c] = turned[c * PFK_ROWS + r];
     }
 }
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PFK_ROWS = 16 }; /* rows of one call of linear_rows */
+enum { PFK_ROWS = 16 }; /* linear_rows takes rows in blocks of these */
 
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 

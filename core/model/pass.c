@@ -1,5 +1,5 @@
 /* One pass through the model for rows that each see their own list of places in a pool of keys and values. Rows never
- * meet, and matrix products run in calls of a fixed shape, so a row's bits do not depend on the others. */
+ * meet, so a row's bits do not depend on the others. */
 #include <math.h>
 
 #include "kernel/kernel.h"

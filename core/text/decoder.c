@@ -43,18 +43,6 @@ pf_status pfi_decoders_parse(pf_ctx *ctx, const json_t *obj, const char *what, p
 
 /* ---- one token ---- */
 
-static pf_status dec_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
-    size_t at = 0, start, end;
-    bool found;
-    for (;;) {
-        PF_TRY(pfi_pattern_next(ctx, &st->pattern, s, n, at, &start, &end, &found));
-        if (!found) return pfi_buf_add(ctx, out, s + at, n - at);
-        PF_TRY(pfi_buf_add(ctx, out, s + at, start - at));
-        PF_TRY(pfi_buf_add(ctx, out, st->text, st->len));
-        at = end;
-    }
-}
-
 /* the replacement becomes a space, or nothing in the first token of a text that got it prepended */
 static pf_status dec_metaspace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, bool drop, pfi_buf *out) {
     for (size_t i = 0; i < n;) {
@@ -174,7 +162,7 @@ pf_status pfi_decode_stage(pf_ctx *ctx, const pfi_stage *st, const pfi_pieces *i
         size_t from = pfi_piece_start(in, i), n = in->p[i].end - from;
         const char *s = in->text.data + from;
         if (st->kind == DEC_REPLACE)
-            PF_TRY(dec_replace(ctx, st, s, n, &out->text));
+            PF_TRY(pfi_stage_replace(ctx, st, s, n, &out->text));
         else if (st->kind == DEC_STRIP)
             PF_TRY(dec_strip(ctx, st, s, n, &out->text));
         else
@@ -196,7 +184,7 @@ pf_status pfi_decode_piece(pf_ctx *ctx, const pfi_stages *st, const char *s, siz
         else if (kind == DEC_BYTE_LEVEL)
             r = dec_bytes(ctx, a.data, a.len, added, &b);
         else if (kind == DEC_REPLACE)
-            r = dec_replace(ctx, &st->s[i], a.data, a.len, &b);
+            r = pfi_stage_replace(ctx, &st->s[i], a.data, a.len, &b);
         else if (kind == DEC_METASPACE)
             r = dec_metaspace(ctx, &st->s[i], a.data, a.len, false, &b);
         else

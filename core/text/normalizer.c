@@ -100,18 +100,6 @@ static pf_status norm_strip(pf_ctx *ctx, const pfi_stage *st, const char *s, siz
     return pfi_buf_add(ctx, out, s + from, to > from ? to - from : 0);
 }
 
-static pf_status norm_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
-    size_t at = 0, start, end;
-    bool found;
-    for (;;) {
-        PF_TRY(pfi_pattern_next(ctx, &st->pattern, s, n, at, &start, &end, &found));
-        if (!found) return pfi_buf_add(ctx, out, s + at, n - at);
-        PF_TRY(pfi_buf_add(ctx, out, s + at, start - at));
-        PF_TRY(pfi_buf_add(ctx, out, st->text, st->len));
-        at = end;
-    }
-}
-
 pf_status pfi_normalize(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
     switch (st->kind) {
     case NORM_LOWERCASE: return norm_lowercase(ctx, s, n, out);
@@ -120,7 +108,7 @@ pf_status pfi_normalize(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t 
     case NORM_PREPEND:
         if (n) PF_TRY(pfi_buf_add(ctx, out, st->text, st->len));
         return pfi_buf_add(ctx, out, s, n);
-    case NORM_REPLACE: return norm_replace(ctx, st, s, n, out);
+    case NORM_REPLACE: return pfi_stage_replace(ctx, st, s, n, out);
     case NORM_BYTE_LEVEL:
         for (size_t i = 0; i < n; i++) PF_TRY(pfi_utf8_add(ctx, out, pfi_byte_char((unsigned char)s[i])));
         return PF_OK;

@@ -202,6 +202,18 @@ pf_status pfi_stage_text(pf_ctx *ctx, const json_t *obj, const char *key, const 
     return out->text ? PF_OK : PF_NOMEM;
 }
 
+pf_status pfi_stage_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
+    size_t at = 0, start, end;
+    bool found;
+    for (;;) {
+        PF_TRY(pfi_pattern_next(ctx, &st->pattern, s, n, at, &start, &end, &found));
+        if (!found) return pfi_buf_add(ctx, out, s + at, n - at);
+        PF_TRY(pfi_buf_add(ctx, out, s + at, start - at));
+        PF_TRY(pfi_buf_add(ctx, out, st->text, st->len));
+        at = end;
+    }
+}
+
 static pf_status stages_one(pf_ctx *ctx, const json_t *obj, const char *what, const char *type,
                             const pfi_stage_type *types, int n_types, pfi_stages *out) {
     const pfi_stage_type *t = NULL;

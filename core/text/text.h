@@ -87,6 +87,8 @@ pf_status pfi_stages_parse(pf_ctx *ctx, const json_t *obj, const char *what, con
                            const pfi_stage_type *types, int n_types, pfi_stages *out);
 void pfi_stages_free(pf_ctx *ctx, pfi_stages *v);
 pf_status pfi_stage_text(pf_ctx *ctx, const json_t *obj, const char *key, const char *what, pfi_stage *out);
+/* append s with every match of the pattern replaced by the stage's text */
+pf_status pfi_stage_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out);
 
 pf_status pfi_normalizers_parse(pf_ctx *ctx, const json_t *obj, const char *what, pfi_stages *out);
 pf_status pfi_normalize(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out);

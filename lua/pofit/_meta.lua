@@ -206,6 +206,12 @@ function pf.threads(n) end
 ---@param rows table[]
 ---@return pofit.Batch
 function pf.batch(tok, rows) end
+---The steps of a solution: {first=, last= (tokens), text=, state=, ok=} each, and the number of each token's step.
+---@param solution integer[]|string
+---@param task table
+---@param opts? { tokenizer: pofit.Tokenizer, problem: table|string }
+---@return table[], integer[]
+function pf.steps(solution, task, opts) end
 ---@param model pofit.Model
 ---@param opts table
 ---@return pofit.Trainer

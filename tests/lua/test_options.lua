@@ -167,7 +167,7 @@ check.test("listing and pairs keep the declared order", function()
   for i, item in ipairs(options.list(opt)) do
     names[i], values[i] = item[1], item[2]
   end
-  local order = "beta steps lora_rank variant targets betas shuffle stop_at model seed name threads"
+  local order = "beta steps lora_rank variant targets betas shuffle stop_at model seed name threads checkpoint_every"
   check.eq(table.concat(names, " "), order)
   check.eq(values[1], 1.0)
   names = {}
@@ -175,7 +175,7 @@ check.test("listing and pairs keep the declared order", function()
     names[#names + 1] = name
   end
   check.eq(table.concat(names, " "),
-    "beta steps lora_rank variant targets betas shuffle model seed name threads resume quiet config")
+    "beta steps lora_rank variant targets betas shuffle model seed name threads checkpoint_every resume quiet config")
 end)
 
 check.test("help: every option, its default, within 80 columns", function()
@@ -186,7 +186,7 @@ check.test("help: every option, its default, within 80 columns", function()
     check.ok(#line <= 80, "too long: " .. line)
   end
   check.matches(text, "^Direct preference optimisation")
-  check.matches(text, "\n  %-%-beta X +strength of the KL constraint %(above 0 and at most 10%) %[0.1%]\n")
+  check.matches(text, "\n  %-%-beta X +strength of the KL constraint %(above 0 and at most 10%)%s+%[0.1%]\n")
   check.matches(text, "\n  %-%-variant TEXT +loss %(sigmoid, ipo, hinge%) %[sigmoid%]\n")
   check.matches(text, "\n  %-%-targets A,B +matrices to adapt %[q_proj,v_proj%]\n")
   check.matches(text, "\n  %-%-no%-shuffle +shuffle the rows")

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "tensor/tensor.h"
 
 /* counts allocations and bytes; allocation number fail_at (from 0) fails, and those after it if persistent */
 typedef struct support_memory {
@@ -46,8 +47,11 @@ static inline void *support_realloc(void *ud, void *p, size_t old, size_t now) {
 }
 
 /* run(ctx, ud) with every allocation failing in turn, once alone and once with all that follow: each run must report
- * the memory status, leave the context usable and give every byte back. step > 1 looks at every step-th only. */
+ * the memory status, leave the context usable and give every byte back. step > 1 looks at every step-th only, unless
+ * POFIT_LONG is set; under valgrind a tenth of that must do. */
 static inline void support_sweep(pf_status (*run)(pf_ctx *ctx, void *ud), void *ud, long step) {
+    if (getenv("POFIT_LONG")) step = 1;
+    if (getenv("POFIT_VALGRIND")) step = 10 * step + 1;
     for (int persistent = 0; persistent <= 1; persistent++) {
         for (long k = 0;; k += step) {
             support_memory m = {.fail_at = -1, .persistent = persistent};
@@ -91,6 +95,16 @@ static inline void support_close(pf_ctx *ctx) {
         assert_int_equal((call), (s));                                                                                 \
         if (!strstr(pf_errmsg(ctx), (text))) fail_msg("\"%s\" is not in: %s", (text), pf_errmsg(ctx));                 \
     } while (0)
+
+/* sum(c * y), backward */
+static inline void support_backward(pf_ctx *ctx, pf_tensor *y, const double *weight) {
+    pf_tensor *w = pf_tensor_from(ctx, y->dtype, y->nd, y->dim, weight, pf_tensor_numel(y));
+    pf_tensor *z = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", w)), *s = pf_call(ctx, "sum", PF_T("x", z));
+    support_ok(ctx, pf_backward(s));
+    pf_tensor_free(w);
+    pf_tensor_free(z);
+    pf_tensor_free(s);
+}
 
 /* $POFIT_TESTDATA/data/rel into buf, or false after a line that says that the test is skipped */
 static inline bool support_data(char *buf, size_t n, const char *test, const char *rel) {

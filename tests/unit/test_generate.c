@@ -399,7 +399,7 @@ static void test_refusals(void **state) {
     refused(m, WITH(samples, 0), p, PF_RANGE, "samples");
     refused(m, WITH(max_tokens, -1), p, PF_RANGE, "max_tokens");
     refused(m, WITH(temperature, -0.5), p, PF_RANGE, "temperature");
-    refused(m, WITH(temperature, NAN), p, PF_RANGE, "temperature");
+    refused(m, WITH(temperature, (double)NAN), p, PF_RANGE, "temperature");
     refused(m, WITH(top_p, 0), p, PF_RANGE, "top_p");
     refused(m, WITH(top_p, 1.1), p, PF_RANGE, "top_p");
     refused(m, WITH(min_p, -0.1), p, PF_RANGE, "min_p");

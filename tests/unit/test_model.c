@@ -75,7 +75,7 @@ static pf_tensor *dpo_loss(pf_ctx *ctx, pf_tensor *logp, const pf_batch *b, cons
     for (int i = 0; i < 2; i++) side[i] = pfi_apply(ctx, "narrow", &sum, (double[]){0, i * PAIRS, PAIRS}, NULL, 0);
     pf_tensor *d1 = op(ctx, "sub", side[0], side[1], 0), *d2 = op(ctx, "sub", d1, refs, 0);
     pf_tensor *u = op(ctx, "mul", d2, minus_beta, 0), *l = op(ctx, "softplus", u, NULL, 0);
-    pf_tensor *mean = op(ctx, "mean", l, NULL, NAN);
+    pf_tensor *mean = op(ctx, "mean", l, NULL, (double)NAN);
     pf_tensor *all[] = {sum, side[0], side[1], refs, minus_beta, d1, d2, u, l};
     for (int i = 0; i < PFI_COUNT(all); i++) pf_tensor_free(all[i]);
     return mean;
@@ -239,7 +239,7 @@ static void weighted(pf_ctx *ctx, pf_model *m, const pf_sequence *s, size_t n, c
     if (!lp) fail_msg("%s", pf_errmsg(ctx));
     pf_tensor_read(lp, logp, (size_t)E);
     pf_tensor *w = pf_tensor_from(ctx, m->dtype, 1, &E, weight, (size_t)E);
-    pf_tensor *p = op(ctx, "mul", lp, w, 0), *sum = op(ctx, "sum", p, NULL, NAN);
+    pf_tensor *p = op(ctx, "mul", lp, w, 0), *sum = op(ctx, "sum", p, NULL, (double)NAN);
     if (pf_backward(sum) != PF_OK) fail_msg("%s", pf_errmsg(ctx));
     pf_tensor *all[] = {lp, w, p, sum};
     for (int i = 0; i < 4; i++) pf_tensor_free(all[i]);
@@ -361,7 +361,7 @@ static pf_status oom_run(pf_ctx *ctx, void *ud) {
     if (st == PF_OK) st = pf_batch_new(ctx, s, 3, &b);
     if (st == PF_OK) st = pf_step_begin(ctx);
     if (st == PF_OK) {
-        pf_tensor *lp = pf_model_logp(m, b, NULL), *sum = op(ctx, "sum", lp, NULL, NAN);
+        pf_tensor *lp = pf_model_logp(m, b, NULL), *sum = op(ctx, "sum", lp, NULL, (double)NAN);
         st = sum ? pf_backward(sum) : pf_errcode(ctx);
         pf_tensor_free(lp);
         pf_tensor_free(sum);

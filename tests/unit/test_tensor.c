@@ -61,16 +61,6 @@ static void views_share_storage(void **state) {
     support_close(ctx);
 }
 
-/* sum(c * y), backward */
-static void run_back(pf_ctx *ctx, pf_tensor *y, const double *weight) {
-    pf_tensor *w = pf_tensor_from(ctx, y->dtype, y->nd, y->dim, weight, pf_tensor_numel(y));
-    pf_tensor *z = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", w)), *s = pf_call(ctx, "sum", PF_T("x", z));
-    support_ok(ctx, pf_backward(s));
-    pf_tensor_free(w);
-    pf_tensor_free(z);
-    pf_tensor_free(s);
-}
-
 static void gradients_flow_through_views(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
@@ -79,7 +69,7 @@ static void gradients_flow_through_views(void **state) {
     pf_tensor *row = pf_call(ctx, "narrow", PF_T("x", t), PF_N("dim", 0), PF_N("start", 1), PF_N("length", 2));
     pf_tensor *wide = pf_call(ctx, "expand", PF_T("x", row), PF_D("shape", ((int64_t[]){2, 2, 2}), 3));
     pf_tensor *y = pf_call(ctx, "exp", PF_T("x", wide)); /* a copy in row order comes between */
-    run_back(ctx, y, (double[]){1, 1, 1, 1, 2, 2, 2, 2});
+    support_backward(ctx, y, (double[]){1, 1, 1, 1, 2, 2, 2, 2});
     VALUES(pf_tensor_grad(x), 0, 3 * exp(2), 3 * exp(3), 0, 3 * exp(5), 3 * exp(6));
     pf_tensor_free(x);
     pf_tensor_free(t);
@@ -95,7 +85,7 @@ static void broadcasting(void **state) {
     pf_tensor *a = leaf_of(ctx, DIMS(2, 1), (double[]){1, 2}), *b = leaf_of(ctx, DIMS(3), (double[]){10, 20, 30});
     pf_tensor *y = pf_call(ctx, "mul", PF_T("x", a), PF_T("y", b));
     VALUES(y, 10, 20, 30, 20, 40, 60);
-    run_back(ctx, y, six);
+    support_backward(ctx, y, six);
     VALUES(pf_tensor_grad(a), 10 + 40 + 90, 40 + 100 + 180);
     VALUES(pf_tensor_grad(b), 1 + 8, 2 + 10, 3 + 12);
     pf_tensor_free(a);
@@ -223,7 +213,7 @@ static void steps_nest(void **state) {
     pf_step_end(ctx);
     assert_int_equal(pfi_alive(inner), PF_STATE);
     VALUES(outer, exp(1), exp(2));
-    run_back(ctx, outer, (double[]){1, 1}); /* its history is whole */
+    support_backward(ctx, outer, (double[]){1, 1}); /* its history is whole */
     VALUES(pf_tensor_grad(x), exp(1), exp(2));
     pf_step_end(ctx);
     assert_int_equal(pfi_alive(outer), PF_STATE);
@@ -269,7 +259,7 @@ static void detach_stops_gradients(void **state) {
     pf_ctx *ctx = support_open();
     pf_tensor *x = leaf_of(ctx, DIMS(2), six);
     pf_tensor *d = pf_tensor_detach(x), *y = pf_call(ctx, "mul", PF_T("x", x), PF_T("y", d));
-    run_back(ctx, y, (double[]){1, 1});
+    support_backward(ctx, y, (double[]){1, 1});
     VALUES(pf_tensor_grad(x), 1, 2); /* x^2 would give 2, 4 */
     assert_null(pf_tensor_grad(d));
     pf_tensor_free(x);
@@ -414,7 +404,7 @@ static void gradcheck_finds_errors(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
     pf_tensor *in[2] = {leaf_of(ctx, DIMS(3), (double[]){0.5, -1, 2}), tensor_of(ctx, DIMS(3), six)};
-    run_back(ctx, in[0], six); /* a gradient of before comes back afterwards */
+    support_backward(ctx, in[0], six); /* a gradient of before comes back afterwards */
     pf_gradcheck_result r;
     size_t before, after;
     pf_memory(ctx, &before, NULL);

@@ -1,11 +1,5 @@
 /* Training real models: runs of PyTorch followed step by step, in double and float. */
-#include <jansson.h>
-#include <math.h>
-
-#include "file/safetensors.h"
-#include "model/model.h"
-#include "op/op.h"
-#include "support.h"
+#include "stories.h"
 #include "train/train.h"
 
 enum { RUN_PAIRS = 4, RUN_ROWS = 2 * RUN_PAIRS, RUN_MOST = 64 };
@@ -170,79 +164,26 @@ static void llama_in_float(void **state) {
     llama_run(PF_F32, 1e-5, 1e-4);
 }
 
-/* ---- ten-step runs of the reference data, from weights in llama2.c's names ---- */
+/* ---- ten-step runs of the reference data ---- */
 
-static const char *stories_name(const char *hf, char *buf, size_t n) {
-    static const char *const part[][2] = {
-        {"self_attn.q_proj", "attention.wq"},    {"self_attn.k_proj", "attention.wk"},
-        {"self_attn.v_proj", "attention.wv"},    {"self_attn.o_proj", "attention.wo"},
-        {"mlp.gate_proj", "feed_forward.w1"},    {"mlp.down_proj", "feed_forward.w2"},
-        {"mlp.up_proj", "feed_forward.w3"},      {"input_layernorm", "attention_norm"},
-        {"post_attention_layernorm", "ffn_norm"}};
-    int layer, at = 0;
-    if (strcmp(hf, "model.embed_tokens.weight") == 0) return "tok_embeddings.weight";
-    if (strcmp(hf, "model.norm.weight") == 0) return "norm.weight";
-    if (sscanf(hf, "model.layers.%d.%n", &layer, &at) != 1) return NULL;
-    for (int i = 0; i < PFI_COUNT(part); i++) {
-        size_t len = strlen(part[i][0]);
-        if (strncmp(hf + at, part[i][0], len) != 0 || strcmp(hf + at + len, ".weight") != 0) continue;
-        snprintf(buf, n, "layers.%d.%s.weight", layer, part[i][1]);
-        return buf;
-    }
-    return NULL;
-}
-
-/* llama2.c rotates neighbours (2i, 2i+1) of a head, Hugging Face i and i + D/2: rows of q and k change places */
-static size_t stories_row(const pf_tensor *w, size_t row, size_t head) {
-    if (!strstr(w->name, "q_proj") && !strstr(w->name, "k_proj")) return row;
-    size_t in = row % head, half = head / 2;
-    return row - in + (in < half ? 2 * in : 2 * (in - half) + 1);
-}
-
-static void stories_load(pf_model *m, const char *path) {
-    pfi_st *st;
-    support_ok(m->ctx, pfi_st_open(m->ctx, path, &st));
-    assert_int_equal(pfi_st_count(st), m->n_parameters);
-    for (int i = 0; i < m->n_parameters; i++) {
-        char buf[128];
-        pf_tensor *w = m->parameter[i];
-        const pfi_st_tensor *from = pfi_st_find(st, stories_name(w->name, buf, sizeof buf));
-        assert_non_null(from);
-        assert_int_equal(from->bytes, pfi_numel(w) * sizeof(float));
-        size_t cols = w->nd == 2 ? (size_t)w->dim[1] : 1;
-        for (size_t k = 0; k < pfi_numel(w); k++) {
-            float x;
-            size_t at = stories_row(w, k / cols, (size_t)m->config.head_dim) * cols + k % cols;
-            memcpy(&x, from->data + at * sizeof x, sizeof x);
-            pfi_set(w, k, (double)x);
-        }
-    }
-    pfi_st_release(st);
-}
-
-static void stories_read(const json_t *j, run_data *d) {
-    const json_t *pairs = run_get(j, "pairs");
+static void stories_fill(const json_t *j, run_data *d) {
+    stories_data from;
+    stories_pairs(j, &from);
     for (size_t i = 0; i < RUN_ROWS; i++) {
-        llama_ids(json_array_get(run_get(pairs, "input_ids"), i), d->ids[i]);
-        d->s[i] = (pf_sequence){.ids = d->ids[i],
-                                .n = (size_t)run_at(run_get(pairs, "lengths"), i),
-                                .scored_from = (size_t)run_at(run_get(pairs, "prompt_lengths"), i)};
-        d->ref[i] = run_at(run_get(j, "ref_sum_logps"), i);
+        memcpy(d->ids[i], from.ids[i], sizeof d->ids[i]);
+        d->s[i] = from.s[i];
+        d->s[i].ids = d->ids[i];
+        d->ref[i] = from.ref[i];
     }
 }
 
-static void stories_run(const json_t *j, const char *root, pf_dtype dtype, const char *run, const char *variant,
-                        double tol) {
-    char path[512];
+static void stories_run(const json_t *j, pf_dtype dtype, const char *run, const char *variant, double tol) {
     pf_ctx *ctx = support_open();
-    pf_model *m;
+    pf_model *m = stories_model(ctx, dtype);
     pf_trainer *t;
     run_data d = {0};
-    snprintf(path, sizeof path, "%s/data/stories260K", root);
-    support_ok(ctx, pf_model_load(ctx, path, dtype, &m));
-    snprintf(path, sizeof path, "%s/golden/stories260K.policy_perturbed.safetensors", root);
-    stories_load(m, path);
-    stories_read(j, &d);
+    stories_perturb(m);
+    stories_fill(j, &d);
     pf_trainer_options o = pf_trainer_defaults();
     o.lr = 1e-4;
     o.weight_decay = 0;
@@ -265,18 +206,11 @@ static void stories_run(const json_t *j, const char *root, pf_dtype dtype, const
 
 static void stories_runs(void **state) {
     (void)state;
-    const char *root = getenv("POFIT_TESTDATA");
-    if (!root || !*root) {
-        printf("SKIP stories_runs: POFIT_TESTDATA is not set\n");
-        skip();
-    }
-    char path[512];
-    snprintf(path, sizeof path, "%s/golden/stories260K.reference.json", root);
-    json_t *j = run_json(path);
+    json_t *j = stories_figures("stories_runs");
     /* the figures come from rotary tables in float32, and IPO's gradients of a thousand carry that on */
-    stories_run(j, root, PF_F64, "dpo", "sigmoid", 1e-6);
-    stories_run(j, root, PF_F32, "dpo", "sigmoid", 2e-5);
-    stories_run(j, root, PF_F64, "ipo", "ipo_sum", 3e-5);
+    stories_run(j, PF_F64, "dpo", "sigmoid", 1e-6);
+    stories_run(j, PF_F32, "dpo", "sigmoid", 2e-5);
+    stories_run(j, PF_F64, "ipo", "ipo_sum", 3e-5);
     json_decref(j);
 }
 
