@@ -20,8 +20,8 @@ static inline pf_real pfk_exp(pf_real x) {
 #ifdef PFI_DOUBLE
     return exp(x);
 #else
-    float z = x > 88.72283f ? 88.72283f : x;
-    z = z < -87.33654f ? -87.33654f : z;
+    float z = x < 88.72283f ? x : 88.72283f; /* a NaN becomes a number here, and comes back at the end */
+    z = z > -87.33654f ? z : -87.33654f;
     float n = (z * 1.44269504f + 12582912.0f) - 12582912.0f; /* round to nearest */
     float r = (z - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;

@@ -12,7 +12,7 @@ static pf_status encode_pieces(const pf_tokenizer *tok, encode_step step, const 
     pfi_pieces_clear(out);
     for (size_t i = 0; i < in->n; i++) {
         size_t from = pfi_piece_start(in, i), n = in->p[i].end - from;
-        const char *s = in->text.data + from;
+        const char *s = in->text.data ? in->text.data + from : ""; /* tokens alone leave no text */
         bool first = in->p[i].first;
         if (in->p[i].id >= 0) {
             PF_TRY(pfi_pieces_end(ctx, out, in->p[i].id, first));

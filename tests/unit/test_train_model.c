@@ -26,8 +26,6 @@ static json_t *run_get(const json_t *v, const char *key) {
 
 static double run_number(const json_t *v, const char *key) { return json_number_value(run_get(v, key)); }
 
-static double run_at(const json_t *v, size_t i) { return json_number_value(json_array_get(v, i)); }
-
 static void run_close(const char *what, int step, double got, double want, double tol) {
     if (!(fabs(got - want) <= tol * fmax(fabs(want), 1e-3)))
         fail_msg("step %d: %s is %.12g, expected %.12g", step, what, got, want);
@@ -167,7 +165,7 @@ static void llama_in_float(void **state) {
 /* ---- ten-step runs of the reference data ---- */
 
 static void stories_fill(const json_t *j, run_data *d) {
-    stories_data from;
+    stories_data from = {0};
     stories_pairs(j, &from);
     for (size_t i = 0; i < RUN_ROWS; i++) {
         memcpy(d->ids[i], from.ids[i], sizeof d->ids[i]);
