@@ -1,7 +1,7 @@
 -- Direct preference optimisation: a policy learns from pairs of answers which of the two to prefer.
 --
--- paper:   Rafailov et al. 2023, arXiv 2305.18290, eq. 7
--- formula: L = -mean log sigmoid(beta [(log pi(y+|x) - log ref(y+|x)) - (log pi(y-|x) - log ref(y-|x))])
+-- paper:   Rafailov et al. 2023, arXiv 2305.18290, eq. 7; likelihood term: Pang et al. 2024, arXiv 2404.19733
+-- formula: L = -mean log sigmoid(beta [log pi/ref(y+|x) - log pi/ref(y-|x)]) + sft_weight NLL(y+|x)
 -- data:    right and wrong samples of the policy itself on CHAIN problems, or --data: prompt, chosen, rejected
 -- run:     pofit recipes/dpo.lua [--model DIR --data FILE]
 -- cost:    two to three minutes on two cores, the base policy included
