@@ -37,17 +37,23 @@ local heldout
 run:note(data:summary())
 if opt.data ~= "" then data, heldout = data:split(opt.heldout_share, opt.seed) end
 
+-- how often is a held-out problem solved? On the user's own rows: how likely are their answers?
+local function measure(model, samples)
+  if opt.data ~= "" then return pf.evaluate.completions(model, heldout, { answers = samples }) end
+  local problems = task:problems("heldout", opt.heldout)
+  return pf.evaluate.task { model = model, task = task, problems = problems, samples = samples, seed = opt.seed }
+end
+
 -- (3) theta <- theta - lr grad L, with L the mean over all answer tokens of the batch
 pf.train {
   model = policy, data = data, run = run, label = "sft", seed = opt.seed, steps = opt.steps, batch = opt.batch,
-  lr = opt.lr, warmup = 20, schedule = "cosine", weight_decay = opt.weight_decay,
+  lr = opt.lr, warmup = 20, schedule = "cosine", weight_decay = opt.weight_decay, eval_every = 250,
+  eval = function(model)
+    local score = measure(model, 0).scores[1]
+    return { [score[1]] = pf.stats.mean(score[2]) }
+  end,
   loss = function(model, batch)
     return pf.loss.nll { logp = model:logp(batch) } -- every answer token counts alike
   end,
 }
-
--- (4) how often is a held-out problem solved? On the user's own rows: how likely are their answers?
-local after = opt.data == "" and pf.evaluate.task {
-  model = policy, task = task, problems = task:problems("heldout", opt.heldout), samples = 4, seed = opt.seed,
-} or pf.evaluate.completions(policy, heldout)
-run:finish { model = policy, after = after, title = "Supervised fine-tuning" }
+run:finish { model = policy, after = measure(policy, 4), title = "Supervised fine-tuning" }

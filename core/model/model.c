@@ -123,19 +123,34 @@ void pf_model_free(pf_model *m) {
 
 /* ---- loading ---- */
 
-static pf_status model_fill_from_file(void *ud, const model_slot *slot, pf_tensor *t) {
+/* Does the file hold this weight as config.json describes it? Looked at for all before memory is taken for any. */
+static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const model_slot *slot) {
     pfi_st *st = NULL;
-    const pfi_st_tensor *from = pfi_weights_find(ud, slot->name, &st);
+    const pfi_st_tensor *from = pfi_weights_find(w, slot->name, &st);
     if (!from)
-        return pfi_fail(t->ctx, PF_FORMAT, "the weights have no tensor \"%s\", which config.json asks for", slot->name);
+        return pfi_fail(ctx, PF_FORMAT, "the weights have no tensor \"%s\", which config.json asks for", slot->name);
     bool fits = from->nd == slot->nd;
     for (int i = 0; fits && i < slot->nd; i++) fits = (int64_t)from->dim[i] == slot->dim[i];
     if (!fits)
-        return pfi_fail(t->ctx, PF_SHAPE, "%s: tensor \"%s\" has another shape than config.json asks for, %s",
-                        pfi_st_name(st), slot->name, PFI_SHAPE_TEXT(t));
+        return pfi_fail(ctx, PF_SHAPE, "%s: tensor \"%s\" has another shape than config.json asks for, %s",
+                        pfi_st_name(st), slot->name, pfi_shape_text((char[96]){0}, 96, slot->nd, slot->dim));
     if ((int)from->pf < 0 || from->pf == PF_I32)
-        return pfi_fail(t->ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s; F64, F32, F16 and BF16 are read",
+        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s; F64, F32, F16 and BF16 are read",
                         pfi_st_name(st), slot->name, from->dtype);
+    return PF_OK;
+}
+
+static pf_status model_check_weights(pf_model *m, pfi_weights *w) {
+    for (int i = 0; i < model_slots(m); i++) {
+        model_slot slot = model_slot_at(m, i);
+        PF_TRY(model_check_slot(m->ctx, w, &slot));
+    }
+    return PF_OK;
+}
+
+static pf_status model_fill_from_file(void *ud, const model_slot *slot, pf_tensor *t) {
+    pfi_st *st = NULL;
+    const pfi_st_tensor *from = pfi_weights_find(ud, slot->name, &st);
     pf_tensor *src = pfi_st_tensor_of(st, from);
     if (!src) return pf_errcode(t->ctx);
     size_t n = pfi_numel(t);
@@ -189,6 +204,7 @@ static pf_status model_load_into(pf_ctx *ctx, const char *dir, pf_dtype dtype, p
     pfi_free(ctx, path);
     pfi_weights *w = NULL;
     if (s == PF_OK) s = pfi_weights_open(ctx, dir, &w);
+    if (s == PF_OK) s = model_check_weights(*m, w);
     if (s == PF_OK) s = model_fill(*m, model_fill_from_file, w);
     if (s == PF_OK) s = model_check_leftover(*m, w);
     pfi_weights_close(w);

@@ -54,6 +54,7 @@ end
 -- what the model writes for the prompts of the first few rows
 local function first_answers(model, set, count)
   local prompts, answers = {}, {}
+  if count == 0 then return answers end
   for i = 1, math.min(count, set.n) do prompts[i] = set:prompt(i) end
   for i, list in ipairs(model:generate(prompts, { n = 1, temperature = 0, max_tokens = 80 })) do
     answers[i] = { prompt = model.tokenizer:decode(prompts[i], { skip_special = true }), text = list[1].text }
@@ -64,9 +65,11 @@ end
 --- For every preference row of a set: has the chosen answer the higher log-probability, as a sum over its tokens
 --- ("accuracy") and as a mean ("accuracy_mean")? After set:reference(), also whether its reward is higher
 --- ("reward_accuracy"; a tie, up to rounding, counts as wrong).
+---@param opts? {batch: integer?, answers: integer?} rows at once (16); prompts to answer greedily for the report (5)
 ---@return {scores: table, answers: table}
-function M.preferences(model, set, batch)
-  local by_sum, by_mean, reward, size = {}, {}, {}, batch or 16
+function M.preferences(model, set, opts)
+  opts = opts or {}
+  local by_sum, by_mean, reward, size = {}, {}, {}, opts.batch or 16
   for first = 1, set.n, size do
     local rows = {}
     for i = first, math.min(first + size - 1, set.n) do rows[#rows + 1] = i end
@@ -92,13 +95,15 @@ function M.preferences(model, set, batch)
   end
   local scores = { { "accuracy", by_sum }, { "accuracy_mean", by_mean } }
   if set.ref then scores[3] = { "reward_accuracy", reward } end
-  return { scores = scores, answers = first_answers(model, set, 5) }
+  return { scores = scores, answers = first_answers(model, set, opts.answers or 5) }
 end
 
 --- Mean negative log-likelihood a token ("nll", nats) of each row of a completion set.
+---@param opts? {batch: integer?, answers: integer?} as for preferences
 ---@return {scores: table, answers: table}
-function M.completions(model, set, batch)
-  local nll, size = {}, batch or 16
+function M.completions(model, set, opts)
+  opts = opts or {}
+  local nll, size = {}, opts.batch or 16
   for first = 1, set.n, size do
     local rows = {}
     for i = first, math.min(first + size - 1, set.n) do rows[#rows + 1] = i end
@@ -110,7 +115,7 @@ function M.completions(model, set, batch)
       end)
     end)
   end
-  return { scores = { { "nll", nll, unit = "nats a token" } }, answers = first_answers(model, set, 5) }
+  return { scores = { { "nll", nll, unit = "nats a token" } }, answers = first_answers(model, set, opts.answers or 5) }
 end
 
 return M

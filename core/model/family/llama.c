@@ -46,18 +46,18 @@ static pf_status llama_sizes(pf_ctx *ctx, json_t *json, const char *file, pfi_co
     PF_TRY(pfi_json_int_opt(ctx, json, "max_position_embeddings", file, &c->context));
     const struct {
         const char *name;
-        int64_t value;
-    } size[] = {{"vocab_size", c->vocab},
-                {"hidden_size", c->hidden},
-                {"intermediate_size", c->ffn},
-                {"num_hidden_layers", c->layers},
-                {"num_attention_heads", c->heads},
-                {"num_key_value_heads", c->kv_heads},
-                {"max_position_embeddings", c->context}};
+        int64_t value, most;
+    } size[] = {{"vocab_size", c->vocab, 1 << 24},
+                {"hidden_size", c->hidden, 1 << 20},
+                {"intermediate_size", c->ffn, 1 << 22},
+                {"num_hidden_layers", c->layers, 1 << 12},
+                {"num_attention_heads", c->heads, 1 << 16},
+                {"num_key_value_heads", c->kv_heads, 1 << 16},
+                {"max_position_embeddings", c->context, 1 << 28}};
     for (int i = 0; i < PFI_COUNT(size); i++)
-        if (size[i].value < 1 || size[i].value > 1 << 28)
-            return pfi_fail(ctx, PF_FORMAT, "%s: %s is %lld, expected 1 to %d", file, size[i].name,
-                            (long long)size[i].value, 1 << 28);
+        if (size[i].value < 1 || size[i].value > size[i].most)
+            return pfi_fail(ctx, PF_FORMAT, "%s: %s is %lld, expected 1 to %lld", file, size[i].name,
+                            (long long)size[i].value, (long long)size[i].most);
     c->head_dim = c->hidden / c->heads;
     PF_TRY(pfi_json_int_opt(ctx, json, "head_dim", file, &c->head_dim));
     if (c->head_dim < 2 || c->head_dim % 2 || c->head_dim > 1 << 16)
