@@ -148,7 +148,7 @@ $(B)/libpofit.a: $(CORE_O)
 	$(call say,AR,$@)rm -f $@; ar rcs $@ $(CORE_O)
 
 $(B)/libpofit.so: $(CORE_O)
-	$(call say,LD,$@)$(CC) $(CFLAGS) $(SAN) -shared -o $@ $(CORE_O) $(LDFLAGS) $(LIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SAN) -shared -Wl,-soname,libpofit.so -o $@ $(CORE_O) $(LDFLAGS) $(LIBS)
 
 $(B)/pofit: $(B)/obj/lua/bind/main.o $(BIND_O) $(B)/libpofit.a
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(SAN) -Wl,-E -o $@ $^ $(LDFLAGS) $(LUA_LIBS) $(LIBS)
@@ -224,8 +224,8 @@ install: all ## install under PREFIX (/usr/local), honouring DESTDIR
 	install -m 644 core/pofit.h $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(B)/pofit.so $(DESTDIR)$(PREFIX)/lib/lua/5.4
 	install -m 644 recipes/*.lua $(DESTDIR)$(PREFIX)/share/pofit/recipes
-	printf 'prefix=%s\nName: pofit\nDescription: preference optimisation engine\nVersion: %s\nRequires.private: %s\nLibs: -L$${prefix}/lib -lpofit\nLibs.private: -fopenmp -lm\nCflags: -I$${prefix}/include\n' \
-	    '$(PREFIX)' "$$($(B)/pofit --version | sed 's/^pofit //; s/ .*//')" '$(filter-out lua5.4,$(PKGS))' \
+	printf 'prefix=%s\nName: pofit\nDescription: preference optimisation engine\nVersion: %s\nLibs: -L$${prefix}/lib -lpofit\nLibs.private: %s\nCflags: -I$${prefix}/include\n' \
+	    '$(PREFIX)' "$$($(B)/pofit --version | sed 's/^pofit //; s/ .*//')" '$(LIBS)' \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/pofit.pc
 
 uninstall: ## remove what install put there

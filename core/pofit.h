@@ -85,7 +85,8 @@ typedef struct pf_allocator {
     void *ud;
 } pf_allocator;
 
-/* open a context. a NULL: the C library's allocator. err NOMEM. *out owned by caller, NULL on failure. */
+/* open a context. a NULL: the C library's allocator. Tells OpenBLAS, for the whole process, to use one thread: the
+ * library's own loops share out the work. err NOMEM. *out owned by caller, NULL on failure. */
 PF_API pf_status pf_open(pf_ctx **out, const pf_allocator *a);
 /* drop the caller's hold. Objects that are still alive keep the context until the last one is freed. NULL is fine. */
 PF_API void pf_close(pf_ctx *ctx);
@@ -98,7 +99,7 @@ PF_API pf_status pf_set_threads(pf_ctx *ctx, int threads);
 /* bytes held now and at most so far */
 PF_API void pf_memory(const pf_ctx *ctx, size_t *used, size_t *peak);
 /* ask a running pf_train or pf_generate to stop at its next safe point; safe from a signal handler */
-PF_API void pf_cancel(pf_ctx *ctx);
+PF_API void pf_cancel(pf_ctx *ctx); /* if none runs, the next one stops at once */
 
 /* ---- tensors -------------------------------------------------------------------------------------------------- */
 

@@ -47,8 +47,8 @@ end
 local preferences = pf.data.preference(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
 local train, heldout = preferences:split(opt.heldout_share, opt.seed)
 run:note(preferences:summary())
-for _, set in ipairs { train, heldout } do set:reference(reference, run.dir .. "/reference-" .. set.n .. ".zst") end
-
+train:reference(reference, run.dir .. "/reference.zst")
+heldout:reference(reference)
 local function measure(model)
   if opt.data ~= "" then return pf.evaluate.preferences(model, heldout) end
   local problems = task:problems("heldout", opt.heldout)
@@ -59,7 +59,7 @@ local before = measure(policy)
 -- (3) theta <- theta - lr grad L
 pf.train {
   model = policy, data = train, run = run, label = "dpo", seed = opt.seed, batch = opt.batch, lr = opt.lr,
-  steps = opt.steps, warmup = 10, schedule = "linear", eval = heldout, eval_every = 50,
+  steps = opt.steps, warmup = 0.07, schedule = "linear", eval = heldout, eval_every = 50,
   loss = function(model, batch)
     local n, logp = batch.sequences, model:logp(batch)
     local lp = pf.sum_by(logp, batch.sequence, n)            -- [n] nats, summed over each answer

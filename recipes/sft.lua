@@ -47,7 +47,7 @@ end
 -- (3) theta <- theta - lr grad L, with L the mean over all answer tokens of the batch
 pf.train {
   model = policy, data = data, run = run, label = "sft", seed = opt.seed, steps = opt.steps, batch = opt.batch,
-  lr = opt.lr, warmup = 20, schedule = "cosine", weight_decay = opt.weight_decay, eval_every = 250,
+  lr = opt.lr, warmup = 0.01, schedule = "cosine", weight_decay = opt.weight_decay, eval_every = 250,
   eval = function(model)
     local score = measure(model, 0).scores[1]
     return { [score[1]] = pf.stats.mean(score[2]) }

@@ -33,6 +33,7 @@ bool pfi_file_plain_name(const char *name) {
 }
 
 pf_status pfi_file_mkdirs(pf_ctx *ctx, const char *path) {
+    if (!*path) return pfi_fail(ctx, PF_IO, "the name of a directory is empty");
     char *p = pfi_strndup(ctx, path, strlen(path));
     if (!p) return PF_NOMEM;
     pf_status s = PF_OK;

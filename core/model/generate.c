@@ -344,6 +344,9 @@ static pf_status gen_check(pf_model *m, const pf_sequence *prompts, size_t n, co
     if (o->top_k < 0) return pfi_fail(ctx, PF_RANGE, "generate: top_k must not be below 0, got %d", o->top_k);
     if (o->n_stop && !m->tokenizer)
         return pfi_fail(ctx, PF_STATE, "generate: stop texts need a model with a tokenizer");
+    for (int i = 0; i < o->n_stop; i++)
+        if (!o->stop || !o->stop[i] || !o->stop[i][0])
+            return pfi_fail(ctx, PF_RANGE, "generate: stop text %d is empty", i + 1);
     for (size_t i = 0; i < n; i++) {
         if (prompts[i].n == 0) return pfi_fail(ctx, PF_RANGE, "generate: prompt %zu is empty", i + 1);
         if ((int64_t)prompts[i].n >= m->config.context)

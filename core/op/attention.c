@@ -20,6 +20,10 @@ static pf_status attention_describe(pfi_call *c, attention_shape_t *a) {
         if (a->start[b + 1] <= a->start[b] || a->parent[b] >= b || a->parent[b] < -1)
             return pfi_call_fail(c, PF_RANGE, "branch %lld is not a branch of a forest", (long long)b + 1);
         int64_t depth = 0;
+        int64_t line = b - 1; /* depth first: a branch continues one on the way to the branch before it */
+        while (line >= 0 && line != a->parent[b]) line = a->parent[line];
+        if (line != a->parent[b])
+            return pfi_call_fail(c, PF_RANGE, "branch %lld does not stand in depth-first order", (long long)b + 1);
         for (int64_t up = b; up >= 0; up = a->parent[up]) depth += a->start[up + 1] - a->start[up];
         a->longest = PFI_MAX(a->longest, depth);
     }
@@ -33,7 +37,8 @@ static pf_status attention_shape(pfi_call *c) {
     for (int i = 0; i < 3; i++) PF_TRY(pfi_need_ndim(c, i, 3));
     for (int i = 3; i < 5; i++) PF_TRY(pfi_need_ndim(c, i, 1));
     PF_TRY(pfi_need_shape(c, 2, 3, k->dim));
-    if (k->dim[0] != q->dim[0] || k->dim[2] != q->dim[2] || k->dim[1] < 1 || q->dim[1] % k->dim[1])
+    if (k->dim[0] != q->dim[0] || k->dim[2] != q->dim[2] || k->dim[1] < 1 || q->dim[1] < 1 || q->dim[2] < 1 ||
+        q->dim[1] % k->dim[1])
         return pfi_call_fail(c, PF_SHAPE,
                              "q has shape %s, k has shape %s; they must agree but for the heads, and q's "
                              "heads be a multiple of k's",
@@ -56,6 +61,9 @@ static pf_status attention_forward(pfi_call *c) {
 static pf_status attention_backward(pfi_call *c) {
     attention_shape_t a;
     PF_TRY(attention_describe(c, &a));
+    int now = a.threads; /* there is scratch for as many threads as forward had */
+    a.threads = 1;
+    a.threads = PFI_MIN(now, (int)(c->scratch_bytes / PFK(attention_scratch)(&a)));
     void *d[3] = {c->dx[0], c->dx[1], c->dx[2]}, *spare[3] = {NULL};
     pf_status s = PF_OK; /* the kernel wants all three */
     for (int i = 0; s == PF_OK && i < 3; i++) {

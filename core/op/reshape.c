@@ -13,11 +13,11 @@ static pf_status reshape_shape(pfi_call *c) {
             open = i;
         else if (c->dim[i] < 0)
             return pfi_call_fail(c, PF_SHAPE, "size %lld is below 0 (one size may be -1)", (long long)c->dim[i]);
-        else
-            known *= c->dim[i];
+        else if (__builtin_mul_overflow(known, c->dim[i], &known))
+            return pfi_call_fail(c, PF_SHAPE, "the sizes are too large");
     }
-    if (open >= 0 && known > 0) c->dim[open] = n / known;
-    if (open >= 0) known *= c->dim[open];
+    if (open >= 0) c->dim[open] = known > 0 ? n / known : 0;
+    if (open >= 0 && known > 0) known *= c->dim[open];
     if (known != n)
         return pfi_call_fail(c, PF_SHAPE, "x has shape %s with %lld values, which do not fit shape %s",
                              PFI_SHAPE_TEXT(x), (long long)n, pfi_shape_text((char[96]){0}, 96, c->nd, c->dim));

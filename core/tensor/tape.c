@@ -172,6 +172,7 @@ static pf_status tape_run(pf_tensor *root, tape_list *l) {
 }
 
 pf_status pf_backward(pf_tensor *root) {
+    if (!root) return PF_STATE; /* the message of the failure that made it NULL stays */
     pf_ctx *ctx = root->ctx;
     PF_TRY(pfi_alive(root));
     if (pfi_numel(root) != 1)

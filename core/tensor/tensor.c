@@ -54,14 +54,16 @@ static pf_status tensor_check_shape(pf_ctx *ctx, pf_dtype dtype, int nd, const i
     if (nd < 0 || nd > PF_MAX_DIMS)
         return pfi_fail(ctx, PF_SHAPE, "a tensor has 0 to %d dimensions, got %d", PF_MAX_DIMS, nd);
     size_t n = 1;
+    bool zero = false; /* sizes beside a 0 must be countable too */
     for (int i = 0; i < nd; i++) {
         if (dim[i] < 0) return pfi_fail(ctx, PF_SHAPE, "dimension %d is %lld, below 0", i + 1, (long long)dim[i]);
-        if (dim[i] && n > (SIZE_MAX / 16) / (size_t)dim[i])
+        if (dim[i] == 0) zero = true;
+        if (dim[i] && n > (SIZE_MAX / 32) / (size_t)dim[i])
             return pfi_fail(ctx, PF_NOMEM, "not enough memory: a tensor of shape %s was asked for",
                             pfi_shape_text((char[96]){0}, 96, nd, dim));
-        n *= (size_t)dim[i];
+        if (dim[i]) n *= (size_t)dim[i];
     }
-    *bytes = n * pfi_dtype_size(dtype);
+    *bytes = (zero ? 0 : n) * pfi_dtype_size(dtype);
     return PF_OK;
 }
 
@@ -128,6 +130,8 @@ pf_tensor *pfi_tensor_wrap(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_t *d
 }
 
 pf_tensor *pfi_tensor_alias(pf_tensor *from, int nd, const int64_t *dim, const int64_t *stride, int64_t offset) {
+    size_t bytes;
+    if (tensor_check_shape(from->ctx, from->dtype, nd, dim, &bytes) != PF_OK) return NULL;
     pf_tensor *t = tensor_shell(from->ctx, from->dtype, nd, dim);
     if (!t) return NULL;
     for (int i = 0; i < nd; i++) t->stride[i] = stride[i];
@@ -251,6 +255,7 @@ static pf_status tensor_check_count(const pf_tensor *t, size_t n) {
 }
 
 pf_status pf_tensor_read(const pf_tensor *t, double *out, size_t n) {
+    if (!t) return PF_STATE;
     PF_TRY(tensor_check_count(t, n));
     for (size_t i = 0; i < n; i++) out[i] = pfi_get(t, i);
     return PF_OK;

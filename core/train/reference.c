@@ -22,7 +22,7 @@ static bool reference_scored(const pf_sequence *s, size_t t) {
 }
 
 static uint64_t reference_hash_sequence(uint64_t h, const pf_sequence *s, uint64_t *entries) {
-    h = pfi_hash64(h, s->ids, s->n * sizeof *s->ids);
+    if (s->ids) h = pfi_hash64(h, s->ids, s->n * sizeof *s->ids); /* without ids the batch refuses it */
     if (s->target) h = pfi_hash64(h ^ 1, s->target, s->n * sizeof *s->target);
     for (size_t t = 0; t < s->n; t++) {
         if (!reference_scored(s, t)) continue;

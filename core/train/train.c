@@ -51,7 +51,7 @@ static pf_status train_add_answer(train_data *d, pf_tokenizer *tok, const char *
     d->start[at] = d->ids.len;
     if (s == PF_OK) s = train_add_ids(d, prompt_ids, n_prompt);
     if (s == PF_OK && n > n_prompt) s = train_add_ids(d, joint + n_prompt, n - n_prompt);
-    if (s == PF_OK) s = pfi_ints_add(d->ctx, &d->ids, d->eos);
+    if (s == PF_OK && (n <= n_prompt || joint[n - 1] != d->eos)) s = pfi_ints_add(d->ctx, &d->ids, d->eos);
     pf_release(d->ctx, joint);
     pfi_free(d->ctx, text);
     PF_TRY(s);

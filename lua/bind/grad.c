@@ -1,54 +1,26 @@
 /* Steps, recording, and the gradient check of a Lua function. */
 #include "bind.h"
 
-/* ---- scopes: closed by Lua whatever happens inside ---- */
-
-typedef struct grad_scope {
-    pf_ctx *ctx;
-    bool open, was; /* was: recording before */
-} grad_scope;
-
-static int grad_end_step(lua_State *L) {
-    grad_scope *s = lua_touserdata(L, 1);
-    if (s->open) pf_step_end(s->ctx);
-    s->open = false;
-    return 0;
-}
-
-static int grad_end_quiet(lua_State *L) {
-    grad_scope *s = lua_touserdata(L, 1);
-    if (s->open) pf_set_recording(s->ctx, s->was);
-    s->open = false;
-    return 0;
-}
-
-static grad_scope *grad_push_scope(lua_State *L, const char *class, lua_CFunction end) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    grad_scope *s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = (grad_scope){lpf_ctx(L), false, true};
-    lpf_push_class(L, class, end);
-    lua_setmetatable(L, -2);
-    lua_insert(L, 1);
-    lua_toclose(L, 1);
-    return s;
-}
+/* ---- scopes: closed whatever happens inside, in a coroutine too, where Lua would leave them open ---- */
 
 /* step(f, ...): what f(...) returns; tensors made in it are freed at its end, also when it raises */
 static int grad_step(lua_State *L) {
-    grad_scope *s = grad_push_scope(L, "pofit.step", grad_end_step);
-    lpf_check(L, pf_step_begin(s->ctx));
-    s->open = true;
-    lua_call(L, lua_gettop(L) - 2, LUA_MULTRET);
-    return lua_gettop(L) - 1;
+    pf_ctx *ctx = lpf_ctx(L);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lpf_check(L, pf_step_begin(ctx));
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    pf_step_end(ctx);
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* no_grad(f, ...): what f(...) returns, computed without history */
 static int grad_no_grad(lua_State *L) {
-    grad_scope *s = grad_push_scope(L, "pofit.no_grad", grad_end_quiet);
-    s->was = pf_set_recording(s->ctx, false);
-    s->open = true;
-    lua_call(L, lua_gettop(L) - 2, LUA_MULTRET);
-    return lua_gettop(L) - 1;
+    pf_ctx *ctx = lpf_ctx(L);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    bool was = pf_set_recording(ctx, false);
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    pf_set_recording(ctx, was);
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* ---- gradient check ---- */

@@ -1,6 +1,7 @@
 /* What the Lua files need of the system: files, terminal, clock, interruption, random numbers. Failures are raised. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -202,6 +203,26 @@ static int sys_open_append(lua_State *L) {
 /* ---- terminal and time ---- */
 
 /* isatty(1 or 2): is standard output or error a terminal */
+/* lock(path) -> handle, held until it is collected or the process ends; nil if another process holds it */
+static int sys_lock_gc(lua_State *L) {
+    int *fd = lua_touserdata(L, 1);
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+    return 0;
+}
+
+static int sys_lock(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    int *fd = lua_newuserdatauv(L, sizeof *fd, 0);
+    *fd = -1;
+    lpf_push_class(L, "pofit.lock", sys_lock_gc);
+    lua_setmetatable(L, -2);
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) return lpf_error(L, "%s: cannot be opened: %s", path, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0) lua_pushnil(L);
+    return 1;
+}
+
 static int sys_isatty(lua_State *L) {
     lua_pushboolean(L, isatty((int)luaL_optinteger(L, 1, 2)));
     return 1;
@@ -292,6 +313,7 @@ static const luaL_Reg sys_functions[] = {
     {"remove", sys_remove},
     {"lines", sys_lines},
     {"append", sys_open_append},
+    {"lock", sys_lock},
     {"isatty", sys_isatty},
     {"width", sys_width},
     {"clock", sys_clock},

@@ -65,15 +65,17 @@ local function join(tok, row, i)
     fail(i, "completion is a %s; it must be a text, a conversation or a list of ids", type(completion))
   end
   if not tok then fail(i, "a text needs a tokenizer") end
+  local joint = ids
   if text then
-    ids = chat.encode(tok, text .. completion)
+    joint = chat.encode(tok, text .. completion)
+    table.move(joint, #head + 1, #joint, #ids + 1, ids) -- as TRL: what comes after the prompt's number of tokens
   else
     local tail = tok:encode(completion, { special = false })
     table.move(tail, 1, #tail, #ids + 1, ids)
   end
-  local prompt = math.min(#head, #ids)
+  local prompt = #head
   if row.finished ~= false and tok.eos and (#ids == prompt or ids[#ids] ~= tok.eos) then ids[#ids + 1] = tok.eos end
-  return ids, prompt, not starts_with(ids, head)
+  return ids, prompt, not starts_with(joint, head)
 end
 
 local function completion_steps(row, n, prompt, i)

@@ -52,17 +52,25 @@ local function answer_of(value)
   return value
 end
 
---- Write preference rows (text, or samples with text) as JSON lines: prompt, chosen, rejected.
+--- Write preference rows (text, or samples with text) as JSON lines: prompt, chosen, rejected, and whose answer was cut
+--- off before its end: chosen_finished, rejected_finished = false.
 ---@param path string
 ---@param rows table[]
 function M.save(path, rows)
   local lines = {}
   for i, row in ipairs(rows) do
-    local function text(value) return type(value) == "table" and value.text or value end
-    lines[i] = json.encode(json.object({ prompt = text(row.prompt), chosen = text(row.chosen),
-      rejected = text(row.rejected) }, { "prompt", "chosen", "rejected" }))
+    local values, keys = {}, {}
+    local function put(name, value)
+      if value ~= nil then keys[#keys + 1], values[name] = name, value end
+    end
+    for _, name in ipairs { "prompt", "chosen", "rejected" } do
+      local value = row[name]
+      put(name, type(value) == "table" and value.text or value)
+      if type(value) == "table" and value.finish == "length" then put(name .. "_finished", false) end
+    end
+    lines[i] = json.encode(json.object(values, keys)) .. "\n"
   end
-  sys.write(path, table.concat(lines, "\n") .. "\n")
+  sys.write(path, table.concat(lines))
 end
 
 -- ---- data sets ------------------------------------------------------------------------------------------------------
@@ -73,7 +81,7 @@ Set.__index = Set
 local function new_set(kind, tok, opts)
   local context = opts.model and opts.model.max_position_embeddings or math.huge
   return setmetatable({
-    kind = kind, tok = tok, rows = {}, n = 0, straddles = 0,
+    kind = kind, tok = tok, rows = {}, n = 0, straddles = 0, eos = opts.eos or opts.model and opts.model.eos_token_id,
     max_length = math.min(opts.max_length or math.huge, context), dropped = { too_long = {}, empty = {} },
   }, Set)
 end
@@ -91,10 +99,19 @@ local function add(set, where, prompt, answers, row)
       table.insert(set.dropped.empty, where)
       return
     end
+    local finished = row.finished
+    if type(finished) == "table" then finished = finished[i] end
     local ok, encoded, straddled = pcall(batch_of.row, set.tok, { prompt = prompt, completion = answer,
-      finished = row.finished })
+      finished = finished })
     if not ok then core.raise(where .. ": " .. tostring(encoded):gsub("^.-row 1: ", "")) end
     row.answers[i], straddles = encoded, straddles or straddled
+    if type(answer) == "string" and finished ~= false and not set.tok.eos and set.eos then
+      table.insert(encoded.ids, set.eos) -- the tokenizer names no end, the model does
+    end
+    if #encoded.ids < encoded.scored_from then
+      table.insert(set.dropped.empty, where)
+      return
+    end
     longest = math.max(longest, #encoded.ids)
   end
   if longest > set.max_length then
@@ -112,7 +129,13 @@ local function each_row(rows, f)
     for row, line, path in rows do f(row, line and ("%s:%d"):format(path, line) or "row") end
     return
   end
-  for i, row in ipairs(rows) do f(row, "row " .. i) end
+  if type(rows) ~= "table" then
+    core.raise(("expected rows: a list or pf.data.jsonl(path), got a %s"):format(type(rows)))
+  end
+  for i, row in ipairs(rows) do
+    if type(row) ~= "table" then core.raise(("row %d is a %s, expected a table of fields"):format(i, type(row))) end
+    f(row, "row " .. i)
+  end
 end
 
 local function finish(set, what)
@@ -138,7 +161,12 @@ function M.preference(rows, tok, opts)
     for _, f in ipairs { { "prompt", prompt }, { "chosen", chosen }, { "rejected", rejected } } do
       if not is_text(f[2]) then field_error(where, f[1], f[2], "text, messages or token ids") end
     end
-    add(set, where, prompt, { answer_of(chosen), answer_of(rejected) }, { finished = row.finished })
+    local function finished(flag)
+      if flag == nil then return row.finished end
+      return flag
+    end
+    add(set, where, prompt, { answer_of(chosen), answer_of(rejected) },
+      { finished = { finished(row.chosen_finished), finished(row.rejected_finished) } })
   end)
   return finish(set, "preference rows")
 end
@@ -153,9 +181,10 @@ function M.completion(rows, tok, opts)
     for _, name in ipairs { "prompt", "completion" } do
       if not is_text(row[name]) then field_error(where, name, row[name], "text, messages or token ids") end
     end
-    if row.label ~= nil and type(row.label) ~= "boolean" then
+    if row.label == nil and set.labelled or row.label ~= nil and type(row.label) ~= "boolean" then
       field_error(where, "label", row.label, "true or false")
     end
+    set.labelled = set.labelled or row.label ~= nil
     add(set, where, row.prompt, { answer_of(row.completion) }, { finished = row.finished, label = row.label })
   end)
   return finish(set, "rows")
@@ -208,6 +237,18 @@ end
 -- scored tokens of an answer
 local function scored(answer)
   return #answer.ids - answer.scored_from + 1
+end
+
+--- A fingerprint of the rows as they were tokenised.
+---@return integer
+function Set:fingerprint()
+  local h = 0
+  for _, row in ipairs(self.rows) do
+    for _, answer in ipairs(row.answers) do
+      h = sys.hash(table.concat(answer.ids, " ") .. ":" .. answer.scored_from .. tostring(row.label), h)
+    end
+  end
+  return h
 end
 
 --- The prompt's ids of row i.

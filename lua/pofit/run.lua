@@ -10,7 +10,15 @@ local json = require "pofit.json"
 local options = require "pofit.options"
 
 local Run = {}
-Run.__index = Run
+
+-- The directory is made when it is first asked for: a run that fails before, on its model or its data, leaves what an
+-- earlier run of the same name wrote as it was.
+function Run.__index(run, name)
+  if name ~= "dir" then return Run[name] end
+  rawset(run, "dir", run.place)
+  if not run.opt.resume then Run.begin(run) end
+  return run.place
+end
 
 local M = {}
 
@@ -18,15 +26,14 @@ local function say(run, text)
   if not run.quiet then io.stderr:write(text, "\n") end
 end
 
--- an unfinished run of the same name is put aside, not lost
-local function put_aside(run)
+-- an earlier run of the same name is put aside, not lost
+local function put_aside(run, suffix, note)
   local k = 1
-  while sys.exists(("%s.unfinished-%d"):format(run.dir, k)) do k = k + 1 end
-  local to = ("%s.unfinished-%d"):format(run.dir, k)
-  local ok, why = os.rename(run.dir, to)
+  while sys.exists(run.place .. suffix .. k) do k = k + 1 end
+  local to = run.place .. suffix .. k
+  local ok, why = os.rename(run.place, to)
   if not ok then core.raise(why) end
-  say(run, ("%s held an unfinished run; it is now %s (to go on with it, move it back and add --resume)"):format(
-    run.dir, to))
+  say(run, note:format(run.place, to))
 end
 
 local function config_of(opt)
@@ -37,25 +44,44 @@ local function config_of(opt)
   return json.object(values, keys)
 end
 
+-- one process a run: two would mix their files
+local function lock(run)
+  sys.mkdirs("runs")
+  rawset(run, "lock", sys.lock("runs/." .. run.opt.name .. ".lock"))
+  if not run.lock then core.raise(("%s is in use by another process"):format(run.place)) end
+end
+
+function Run:begin()
+  if sys.exists(self.place .. "/result.json") then
+    put_aside(self, ".", "%s is kept as %s")
+  elseif sys.exists(self.place .. "/checkpoint.zst") then
+    put_aside(self, ".unfinished-",
+      "%s held an unfinished run; it is now %s (to go on with it, move it back and add --resume)")
+  end
+  sys.mkdirs(self.place)
+  sys.write(self.place .. "/config.json", json.encode(config_of(self.opt), { indent = 2 }) .. "\n")
+end
+
 --- Open runs/NAME for the options of a recipe. NAME is opt.name. With opt.resume the run goes on where its checkpoint
 --- stands; without, it starts anew.
 ---@return table run
 function M.open(opt)
-  local run = setmetatable({ dir = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {} }, Run)
-  run.checkpoint = run.dir .. "/checkpoint.zst"
+  if not opt.name:find("^[%w_][%w_.-]*$") then
+    core.raise(("--name %q: a name is made of letters, digits, '_', '-' and '.'"):format(opt.name))
+  end
+  if opt.name == "base" and not M.outer then
+    core.raise("--name base: runs/base is the base policy's; choose another name")
+  end
+  local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {} }, Run)
+  run.checkpoint = run.place .. "/checkpoint.zst"
   run.clock = sys.clock()
-  local finished = sys.exists(run.dir .. "/result.json")
+  lock(run)
   if opt.resume then
-    if finished then core.raise(("%s is finished; there is nothing to resume"):format(run.dir)) end
-    if not sys.is_dir(run.dir) then core.raise(("there is no run %s to resume"):format(run.dir)) end
-    M.check_config(run)
-  else
-    if sys.exists(run.checkpoint) and not finished then put_aside(run) end
-    for _, name in ipairs { "result.json", "checkpoint.zst", "metrics.jsonl", "timing.jsonl", "report.html" } do
-      if sys.exists(run.dir .. "/" .. name) then sys.remove(run.dir .. "/" .. name) end
+    if sys.exists(run.place .. "/result.json") then
+      core.raise(("%s is finished; there is nothing to resume"):format(run.place))
     end
-    sys.mkdirs(run.dir)
-    sys.write(run.dir .. "/config.json", json.encode(config_of(opt), { indent = 2 }) .. "\n")
+    if not sys.is_dir(run.place) then core.raise(("there is no run %s to resume"):format(run.place)) end
+    M.check_config(run)
   end
   if opt.threads and opt.threads > 0 then core.threads(opt.threads) end
   return run
@@ -78,10 +104,11 @@ end
 --- Start the log at `bytes` (0: anew); what a run wrote after its checkpoint is dropped, it will be written again.
 function Run:start_log(bytes)
   local metrics, timing = self.dir .. "/metrics.jsonl", self.dir .. "/timing.jsonl"
-  if bytes == 0 or not sys.exists(metrics) then
+  if bytes == 0 then
     sys.write(metrics, "")
     sys.write(timing, "")
-    bytes = 0
+  elseif not sys.exists(metrics) then
+    core.raise(("%s is missing: this run cannot be resumed"):format(metrics))
   end
   if sys.size(metrics) < bytes then
     core.raise(("%s has %d bytes, its checkpoint was made at %d: it was changed"):format(metrics, sys.size(metrics),
@@ -170,14 +197,22 @@ function Run:finish(r)
   self:note(("report: %s/report.html   model: %s/model"):format(self.dir, self.dir))
 end
 
+-- the command that started this, to be typed again
+local function command(words)
+  local first = 0
+  while words[first - 1] do first = first - 1 end
+  local list = {}
+  for i = first, #words do
+    local word = words[i]
+    if word ~= "--resume" then list[#list + 1] = word:find("[^%w%-_=./,:]") and ("'%s'"):format(word) or word end
+  end
+  return table.concat(list, " ")
+end
+
 --- Ctrl-C: the step is done and the checkpoint written; say how to go on, and leave.
 function Run:interrupted(step)
-  local words = { "pofit", arg and arg[0] or "RECIPE" }
-  for _, word in ipairs(arg or {}) do
-    if word ~= "--resume" then words[#words + 1] = word:find("[^%w%-_=./,:]") and ("'%s'"):format(word) or word end
-  end
-  io.stderr:write(("\nstopped after step %d; the checkpoint is %s. To go on:\n  %s --resume\n"):format(
-    step, self.checkpoint, table.concat(words, " ")))
+  io.stderr:write(("\nstopped after step %d; the checkpoint is %s. To go on:\n  %s%s\n"):format(
+    step, self.checkpoint, command(M.outer or arg or {}), M.outer and "" or " --resume"))
   os.exit(130, true)
 end
 
@@ -189,9 +224,11 @@ function M.recipe(name, words)
   local f, why = loadfile(path)
   if not f then core.raise(why) end
   local outer = arg
+  M.outer = M.outer or outer
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })
   local ok, err = pcall(f)
   _G.arg = outer
+  if M.outer == outer then M.outer = nil end
   if not ok then error(err, 0) end
 end
 

@@ -29,6 +29,13 @@ local function settings(o)
     if s[name] == nil then core.raise(("pf.train needs %s="):format(name)) end
   end
   s.steps = s.steps or math.ceil((s.epochs or 1) * s.data.n / (s.batch * s.accumulate))
+  if math.type(s.steps) ~= "integer" or s.steps < 1 then
+    core.raise("pf.train: steps must be a whole number, at least 1")
+  end
+  if s.warmup < 1 then s.warmup = math.floor(s.warmup * s.steps) end
+  if s.warmup >= s.steps then
+    core.raise(("pf.train: a warm-up of %d updates leaves none of %d for learning"):format(s.warmup, s.steps))
+  end
   if s.run then
     if s.quiet == nil then s.quiet = s.run.quiet end
     s.checkpoint_every = o.checkpoint_every or s.run.opt.checkpoint_every
@@ -60,6 +67,9 @@ local function part_of(s, trainer, rows)
   core.step(function()
     local batch = s.data:batch(rows)
     local loss, m = s.loss(s.model, batch)
+    if type(loss) ~= "userdata" then
+      core.raise(("pf.train: loss must return a tensor, got a %s"):format(type(loss)))
+    end
     metrics, tokens = m or {}, batch.tokens
     trainer:accumulate(loss, 1 / s.accumulate)
   end)
@@ -98,7 +108,13 @@ local function evaluate_set(s, set)
 end
 
 local function evaluation(s)
-  local result = type(s.eval) == "function" and s.eval(s.model) or evaluate_set(s, s.eval)
+  local result
+  if type(s.eval) == "function" then
+    result = s.eval(s.model)
+    if type(result) ~= "table" then core.raise("pf.train: eval must return a table of figures") end
+  else
+    result = evaluate_set(s, s.eval)
+  end
   local named = {}
   for name, value in pairs(result) do named["eval_" .. name] = value end
   return named
@@ -119,6 +135,12 @@ local function sorted_keys(row, first)
   return table.move(rest, 1, #rest, #keys + 1, keys)
 end
 
+-- of the rows and their order: a run may go on with no others
+local function fingerprint(s)
+  local rows = s.data.fingerprint and s.data:fingerprint() or s.data.n
+  return ("%s/%d/%d/%d"):format(rows, s.seed, s.batch, s.accumulate)
+end
+
 local function restore(s, trainer)
   local run = s.run
   if not (run and run.opt.resume and sys.exists(run.checkpoint)) then
@@ -126,13 +148,17 @@ local function restore(s, trainer)
     return 0
   end
   local state = json.decode(trainer:restore(run.checkpoint), run.checkpoint)
+  if state.data ~= fingerprint(s) then
+    core.raise(("%s was made with other data rows; resume with the same"):format(run.checkpoint))
+  end
   run:start_log(state.logged)
   run:note(("resuming %s after step %d"):format(run.dir, state.step))
   return state.step
 end
 
 local function save(s, trainer, step)
-  if s.run then trainer:save(s.run.checkpoint, json.encode { step = step, logged = s.run:logged() }) end
+  if s.run then trainer:save(s.run.checkpoint, json.encode { step = step, logged = s.run:logged(),
+    data = fingerprint(s) }) end
 end
 
 local function log(s, step, info, metrics, timing)
@@ -164,14 +190,21 @@ local function one_update(s, trainer, order, step)
     local metrics, n = part_of(s, trainer, rows)
     parts[part], tokens = { metrics, #rows }, tokens + n
   end
-  local lr = type(s.schedule) == "function" and s.schedule(step) or nil
+  local lr
+  if type(s.schedule) == "function" then
+    lr = s.schedule(step)
+    if type(lr) ~= "number" or lr ~= lr or lr < 0 then
+      core.raise(("pf.train: schedule(%d) must return a learning rate, got %s"):format(step, tostring(lr)))
+    end
+  end
   return trainer:step(lr), average(parts), tokens
 end
 
 --- Train a model. Needs model, data (a data set: n and batch(rows)), loss (function(model, batch) -> loss, metrics)
 --- and steps or epochs. The rest has defaults: lr, batch (rows of an update's part), accumulate (parts of an update),
---- schedule ("constant", "linear", "cosine" or function(step) -> rate), warmup, optimizer, weight_decay, clip, groups,
---- seed, eval (a data set or function(model) -> table) every eval_every steps, run (pf.run) for log and checkpoint.
+--- schedule ("constant", "linear", "cosine" or function(step) -> rate), warmup (updates; below 1: a share of them),
+--- optimizer, weight_decay, clip, groups, seed, eval (a data set or function(model) -> table) every eval_every steps,
+--- run (pf.run) for log and checkpoint.
 ---@return table result {steps=, loss=, metrics= of the last step}
 local function train(o)
   local s = settings(o)

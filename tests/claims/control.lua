@@ -31,7 +31,7 @@ local function control(policy, name, seed)
   local train = pairs:split(config.heldout_share, seed)
   pf.train {
     model = policy, data = train, seed = seed, batch = config.batch, steps = steps, lr = opt.control_lr,
-    warmup = 10, schedule = "linear", label = "sft", quiet = opt.quiet,
+    warmup = 0.07, schedule = "linear", label = "sft", quiet = opt.quiet,
     loss = function(model, batch)
       local logp = pf.sum_by(model:logp(batch), batch.sequence, batch.sequences):index(batch.chosen)
       return -logp:sum() / batch.length:index(batch.chosen):sum()

@@ -46,9 +46,31 @@ fi
 same runs/whole/metrics.jsonl runs/broken/metrics.jsonl
 same runs/whole/model/model.safetensors runs/broken/model/model.safetensors
 
+# a run goes on with the rows it was started with, and with no other process in it
+become_dpo --name live 2>/dev/null &
+pid=$!
+while [ ! -s runs/live/metrics.jsonl ]; do sleep 0.01; done
+fails 1 'in use by another process' dpo --name live
+while [ ! -e runs/live/checkpoint.zst ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+if [ ! -e runs/live/result.json ]; then
+    cp prefs.jsonl kept.jsonl
+    sed -i '1s/chosen/x/; 1s/rejected/chosen/; 1s/x/rejected/' prefs.jsonl
+    fails 1 'other data rows' dpo --name live --resume
+    mv kept.jsonl prefs.jsonl
+fi
+
+# a finished run is put aside by the next of its name, and by none that fails before it writes
+fails 1 'no such model' "$POFIT" "$RECIPES/dpo.lua" --model nowhere --data prefs.jsonl --name whole
+[ -s runs/whole/result.json ] || fail "a run that failed at once took the earlier run away"
+
 # a corrupt checkpoint is named and refused; the reference cache is rebuilt
 mkdir -p runs/bad && cp runs/whole/config.json runs/bad/ && sed -i 's/"whole"/"bad"/' runs/bad/config.json
 printf 'not a checkpoint' > runs/bad/checkpoint.zst
 fails 1 'checkpoint.zst' dpo --name bad --resume
 fails 1 'nothing to resume' dpo --name whole --resume
 fails 1 'no run' dpo --name never --resume
+
+dpo --name whole
+same runs/whole.1/metrics.jsonl runs/whole/metrics.jsonl

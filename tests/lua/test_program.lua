@@ -97,14 +97,14 @@ end)
 
 check.test("Ctrl-C stops a script", function()
   local path = script("loop.lua", "while true do end")
-  local out = run(("timeout -s INT 1 %s %s"):format(program, path))
+  local out = run(("timeout --foreground -s INT 1 %s %s"):format(program, path))
   check.matches(out, "pofit: interrupted")
   path = script("poll.lua", [[
 local sys = require("pofit").sys
 sys.poll(true)
 while not sys.interrupted() do end
 print "asked"]])
-  check.eq(run(("timeout -s INT 1 %s %s"):format(program, path)), "asked\n")
+  check.eq(run(("timeout --foreground -s INT 1 %s %s"):format(program, path)), "asked\n")
 end)
 
 check.test("editor stubs are current", function()

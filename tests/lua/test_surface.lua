@@ -313,4 +313,17 @@ check.test("train: the loop as it is written for a new loss", function()
 end)
 
 os.execute("rm -rf " .. dir)
+check.test("an error in a coroutine leaves no step and no quiet scope open", function()
+  for _, scope in ipairs { pf.step, pf.no_grad } do
+    local co = coroutine.create(function() scope(function() error("stop") end) end)
+    check.eq(coroutine.resume(co), false)
+    collectgarbage()
+    local x = pf.tensor({ 1, 2 }, { grad = true })
+    local y = x * 2
+    collectgarbage()
+    y:sum():backward()
+    check.eq(x.grad:totable(), { 2.0, 2.0 })
+  end
+end)
+
 check.done()

@@ -353,6 +353,40 @@ static void test_batch_errors(void **state) {
     support_close(ctx);
 }
 
+/* attention over q, k, v of one head; start and parent as given */
+static pf_tensor *attend(pf_ctx *ctx, pf_tensor *x, int64_t branches, const double *start, const double *parent) {
+    const int64_t more = branches + 1;
+    pf_tensor *s = pf_tensor_from(ctx, PF_I32, 1, &more, start, (size_t)more);
+    pf_tensor *p = pf_tensor_from(ctx, PF_I32, 1, &branches, parent, (size_t)branches);
+    pf_tensor *o = pfi_apply(ctx, "attention", (pf_tensor *[]){x, x, x, s, p}, (double[]){NAN, 0}, NULL, 0);
+    pf_tensor_free(s);
+    pf_tensor_free(p);
+    return o;
+}
+
+static void test_attention_order_and_threads(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pf_tensor *x = pf_tensor_new(ctx, PF_F32, 3, (int64_t[]){4, 1, 2});
+    pf_tensor_set_grad(x, true);
+    /* a child that comes after its uncle is out of order, and a child of a tree that is done with */
+    assert_null(attend(ctx, x, 4, (double[]){0, 1, 2, 3, 4}, (double[]){-1, 0, 0, 1}));
+    assert_int_equal(pf_errcode(ctx), PF_RANGE);
+    assert_null(attend(ctx, x, 3, (double[]){0, 1, 2, 4}, (double[]){-1, -1, 0}));
+    assert_int_equal(pf_errcode(ctx), PF_RANGE);
+    /* more threads backward than forward had scratch for */
+    pf_set_threads(ctx, 1);
+    pf_tensor *o = attend(ctx, x, 1, (double[]){0, 4}, (double[]){-1});
+    pf_tensor *sum = op(ctx, "sum", o, NULL, (double)NAN);
+    pf_set_threads(ctx, 8);
+    assert_int_equal(pf_backward(sum), PF_OK);
+    pf_tensor_free(o);
+    pf_tensor_free(sum);
+    pf_tensor_free(x);
+    assert_int_equal(pf_backward(NULL), PF_STATE);
+    support_close(ctx);
+}
+
 static pf_status oom_run(pf_ctx *ctx, void *ud) {
     pf_sequence *s = ud;
     pf_model *m = NULL;
@@ -393,7 +427,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_golden_a_double),      cmocka_unit_test(test_golden_b_double),
         cmocka_unit_test(test_golden_a_float),       cmocka_unit_test(test_golden_b_float),
         cmocka_unit_test(test_forest_equals_padded), cmocka_unit_test(test_threads_same_bits),
-        cmocka_unit_test(test_batch_errors),         cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_batch_errors),         cmocka_unit_test(test_attention_order_and_threads),
+        cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
