@@ -1,6 +1,20 @@
 -- Measuring a model: on a task whose answers can be verified, and on held-out preferences.
 local core = require "pofit.core"
+local sys = require "pofit.sys"
 local M = {}
+
+-- model:generate in portions, with a line on the terminal that says how far it is; a sample does not depend on what
+-- else is sampled with it, so the portions change nothing
+local function generate(model, prompts, opts, what, quiet)
+  local all, portion, show = {}, 250, sys.isatty(2) and not quiet
+  for first = 1, #prompts, portion do
+    if show then io.stderr:write(("\r%s %d/%d\27[K"):format(what, first - 1, #prompts)) end
+    local part = table.move(prompts, first, math.min(first + portion - 1, #prompts), 1, {})
+    for _, list in ipairs(model:generate(part, opts)) do all[#all + 1] = list end
+  end
+  if show then io.stderr:write("\r\27[K") end
+  return all
+end
 
 local function judge(task, problem, sample)
   local verdict = task:verify(problem, sample.text)
@@ -11,12 +25,14 @@ end
 --- Answer every problem once greedily and `samples` times at temperature 1, and verify each step of each answer.
 --- scores: "accuracy" (greedy, true or false a problem) and "accuracy_sampled" (share of right samples a problem);
 --- answers: the greedy ones, {prompt=, text=, ok=, mark= {first, last} of the first mistake}.
----@param o {model: table, task: table, problems: table, samples: integer?, seed: integer?, max_tokens: integer?}
+---@param o {model: table, task: table, problems: table, samples: integer?, seed: integer?, max_tokens: integer?,
+---  quiet: boolean?}
 ---@return {scores: table, answers: table}
 function M.task(o)
   local prompts, greedy, sampled, answers = {}, {}, {}, {}
   for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
-  for i, list in ipairs(o.model:generate(prompts, { n = 1, temperature = 0, max_tokens = o.max_tokens })) do
+  for i, list in ipairs(generate(o.model, prompts, { n = 1, temperature = 0, max_tokens = o.max_tokens },
+    "measuring", o.quiet)) do
     local verdict = judge(o.task, o.problems[i], list[1])
     local wrong = verdict.error
     greedy[i] = verdict.correct
@@ -25,7 +41,8 @@ function M.task(o)
   end
   local scores = { { "accuracy", greedy } }
   if (o.samples or 0) > 0 then
-    for i, list in ipairs(o.model:generate(prompts, { n = o.samples, seed = o.seed, max_tokens = o.max_tokens })) do
+    for i, list in ipairs(generate(o.model, prompts, { n = o.samples, seed = o.seed, max_tokens = o.max_tokens },
+      "measuring", o.quiet)) do
       local right = 0
       for _, sample in ipairs(list) do
         if judge(o.task, o.problems[i], sample).correct then right = right + 1 end
@@ -39,12 +56,14 @@ end
 
 --- Sample n answers to every problem and verify them: {{prompt=, samples={{ids=, text=, correct=}, ...}}, ...}, as
 --- pf.pair takes them.
----@param o {model: table, task: table, problems: table, n: integer, seed: integer?, max_tokens: integer?}
+---@param o {model: table, task: table, problems: table, n: integer, seed: integer?, max_tokens: integer?,
+---  quiet: boolean?}
 ---@return table
 function M.sample(o)
   local prompts, pool = {}, {}
   for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
-  for i, list in ipairs(o.model:generate(prompts, { n = o.n, seed = o.seed, max_tokens = o.max_tokens })) do
+  for i, list in ipairs(generate(o.model, prompts, { n = o.n, seed = o.seed, max_tokens = o.max_tokens }, "sampling",
+    o.quiet)) do
     for _, sample in ipairs(list) do sample.correct = judge(o.task, o.problems[i], sample).correct end
     pool[i] = { prompt = prompts[i], samples = list }
   end

@@ -16,7 +16,7 @@ local Run = {}
 function Run.__index(run, name)
   if name ~= "dir" then return Run[name] end
   rawset(run, "dir", run.place)
-  if not run.opt.resume then Run.begin(run) end
+  if not run.resuming then Run.begin(run) end
   return run.place
 end
 
@@ -72,7 +72,8 @@ function M.open(opt)
   if opt.name == "base" and not M.outer then
     core.raise("--name base: runs/base is the base policy's; choose another name")
   end
-  local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {} }, Run)
+  local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {},
+    resuming = opt.resume }, Run)
   run.checkpoint = run.place .. "/checkpoint.zst"
   run.clock = sys.clock()
   lock(run)
@@ -80,8 +81,12 @@ function M.open(opt)
     if sys.exists(run.place .. "/result.json") then
       core.raise(("%s is finished; there is nothing to resume"):format(run.place))
     end
-    if not sys.is_dir(run.place) then core.raise(("there is no run %s to resume"):format(run.place)) end
-    M.check_config(run)
+    run.resuming = sys.exists(run.place .. "/config.json")
+    if run.resuming then
+      M.check_config(run)
+    else
+      say(run, ("there is nothing in %s yet: starting from the beginning"):format(run.place))
+    end
   end
   if opt.threads and opt.threads > 0 then core.threads(opt.threads) end
   return run

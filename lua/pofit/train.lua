@@ -143,7 +143,7 @@ end
 
 local function restore(s, trainer)
   local run = s.run
-  if not (run and run.opt.resume and sys.exists(run.checkpoint)) then
+  if not (run and run.resuming and sys.exists(run.checkpoint)) then
     if run then run:start_log(0) end
     return 0
   end

@@ -70,7 +70,9 @@ mkdir -p runs/bad && cp runs/whole/config.json runs/bad/ && sed -i 's/"whole"/"b
 printf 'not a checkpoint' > runs/bad/checkpoint.zst
 fails 1 'checkpoint.zst' dpo --name bad --resume
 fails 1 'nothing to resume' dpo --name whole --resume
-fails 1 'no run' dpo --name never --resume
+# a run that was killed before it wrote anything starts from the beginning
+dpo --name never --resume
+same runs/whole/metrics.jsonl runs/never/metrics.jsonl
 
 dpo --name whole
 same runs/whole.1/metrics.jsonl runs/whole/metrics.jsonl
