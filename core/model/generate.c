@@ -152,7 +152,7 @@ static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row, int
     pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){padded, C});
     for (int64_t i = 0; at && i < n; i++)
         memcpy(pfi_f32(at) + i * C, pfi_f32(hidden) + row[i] * C, (size_t)C * sizeof(float));
-    pf_tensor *logits = at ? pfi_pass_linear(&g->pass, at, g->m->head) : NULL;
+    pf_tensor *logits = at ? pfi_pass_linear(&g->pass, at, &g->m->head) : NULL;
     pf_status s = logits ? PF_OK : PF_NOMEM;
     for (int64_t i = 0; s == PF_OK && i < n; i++) {
         gen_seq *q = &g->seq[i];

@@ -1,59 +1,29 @@
 /* Models: loading, making, copying and saving. */
 #include "model/model.h"
 
+#include <stdarg.h>
+
 #include "file/file.h"
 #include "file/safetensors.h"
 #include "text/tokenizer.h"
 
 /* ---- what a model is made of ---- */
 
-/* The place of one weight: its field, its name and its shape. */
-typedef struct model_slot {
-    pf_tensor **field;
-    char name[PF_MAX_NAME];
-    int nd;
-    int64_t dim[2];
-} model_slot;
-
-static model_slot model_matrix(pf_tensor **field, int64_t rows, int64_t cols) {
-    return (model_slot){field, "", 2, {rows, cols}};
-}
-
-static model_slot model_vector(pf_tensor **field, int64_t n) { return (model_slot){field, "", 1, {n, 0}}; }
-
-enum { MODEL_LAYER_SLOTS = 9 };
-
-static model_slot model_layer_slot(const pf_model *m, int64_t layer, int i) {
-    static const char *const name[MODEL_LAYER_SLOTS] = {
-        "input_layernorm",          "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-        "post_attention_layernorm", "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-    const pfi_config *c = &m->config;
-    pfi_layer *l = &m->layer[layer];
-    int64_t C = c->hidden, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const model_slot all[MODEL_LAYER_SLOTS] = {
-        model_vector(&l->norm_attention, C), model_matrix(&l->q, q, C),       model_matrix(&l->k, kv, C),
-        model_matrix(&l->v, kv, C),          model_matrix(&l->o, C, q),       model_vector(&l->norm_ffn, C),
-        model_matrix(&l->gate, c->ffn, C),   model_matrix(&l->up, c->ffn, C), model_matrix(&l->down, C, c->ffn)};
-    model_slot s = all[i];
-    snprintf(s.name, sizeof s.name, "model.layers.%lld.%s.weight", (long long)layer, name[i]);
-    return s;
-}
-
-static int model_slots(const pf_model *m) { return (int)(2 + MODEL_LAYER_SLOTS * m->config.layers + !m->config.tied); }
-
-/* slot i in the order of the file format */
-static model_slot model_slot_at(pf_model *m, int i) {
-    const pfi_config *c = &m->config;
-    int64_t in_layers = MODEL_LAYER_SLOTS * c->layers;
-    if (i > 0 && i <= in_layers) return model_layer_slot(m, (i - 1) / MODEL_LAYER_SLOTS, (i - 1) % MODEL_LAYER_SLOTS);
-    model_slot s = i == 0               ? model_matrix(&m->embedding, c->vocab, c->hidden)
-                   : i == in_layers + 1 ? model_vector(&m->norm, c->hidden)
-                                        : model_matrix(&m->head, c->vocab, c->hidden);
-    snprintf(s.name, sizeof s.name, "%s",
-             i == 0               ? "model.embed_tokens.weight"
-             : i == in_layers + 1 ? "model.norm.weight"
-                                  : "lm_head.weight");
-    return s;
+pf_status pfi_slot_add(pfi_slots *s, pf_tensor **field, int64_t rows, int64_t cols, const char *fmt, ...) {
+    if (s->n == s->cap) {
+        int cap = 2 * s->cap + 16;
+        pfi_slot *slot = pfi_realloc(s->ctx, s->slot, (size_t)cap * sizeof *slot);
+        if (!slot) return PF_NOMEM;
+        s->slot = slot;
+        s->cap = cap;
+    }
+    pfi_slot *slot = &s->slot[s->n++];
+    *slot = (pfi_slot){.field = field, .nd = cols ? 2 : 1, .dim = {rows, cols}};
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(slot->name, sizeof slot->name, fmt, ap);
+    va_end(ap);
+    return PF_OK;
 }
 
 /* ---- life ---- */
@@ -72,29 +42,32 @@ static pf_status model_shell(pf_ctx *ctx, const char *text, size_t len, const ch
     PF_TRY(pfi_config_read(ctx, text, len, file, &m->family, &m->config));
     m->config_text = pfi_strndup(ctx, text, len);
     m->layer = pfi_calloc(ctx, (size_t)m->config.layers, sizeof *m->layer);
-    m->parameter = pfi_calloc(ctx, (size_t)model_slots(m), sizeof(pf_tensor *));
-    return m->config_text && m->layer && m->parameter ? PF_OK : PF_NOMEM;
+    if (!m->config_text || !m->layer) return PF_NOMEM;
+    m->slots.ctx = ctx;
+    PF_TRY(m->family->slots(m, &m->slots));
+    m->parameter = pfi_calloc(ctx, (size_t)m->slots.n, sizeof(pf_tensor *));
+    return m->parameter ? PF_OK : PF_NOMEM;
 }
 
 /* Fill every slot: make the tensor, let fill put values in. Parameters are leaves that collect gradients. */
-static pf_status model_fill(pf_model *m, pf_status (*fill)(void *ud, const model_slot *s, pf_tensor *t), void *ud) {
+static pf_status model_fill(pf_model *m, pf_status (*fill)(void *ud, const pfi_slot *s, pf_tensor *t), void *ud) {
     pfi_step *open = m->ctx->step;
     m->ctx->step = NULL; /* weights outlive any step */
     pf_status s = PF_OK;
-    for (int i = 0; s == PF_OK && i < model_slots(m); i++) {
-        model_slot slot = model_slot_at(m, i);
-        pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot.nd, slot.dim);
+    for (int i = 0; s == PF_OK && i < m->slots.n; i++) {
+        const pfi_slot *slot = &m->slots.slot[i];
+        pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
         if (!t) {
             s = PF_NOMEM;
             break;
         }
-        memcpy(t->name, slot.name, sizeof t->name);
+        memcpy(t->name, slot->name, sizeof t->name);
         t->needs_grad = true;
-        m->parameter[m->n_parameters++] = *slot.field = t;
-        s = fill(ud, &slot, t);
+        m->parameter[m->n_parameters++] = *slot->field = t;
+        s = fill(ud, slot, t);
     }
     m->ctx->step = open;
-    if (m->config.tied) m->head = m->embedding;
+    if (m->config.tied) m->head.w = m->embedding;
     return s;
 }
 
@@ -114,6 +87,7 @@ void pf_model_free(pf_model *m) {
     pf_ctx *ctx = m->ctx;
     for (int i = 0; i < m->n_parameters; i++) pf_tensor_free(m->parameter[i]);
     pfi_free(ctx, m->parameter);
+    pfi_free(ctx, m->slots.slot);
     pfi_free(ctx, m->layer);
     pfi_free(ctx, m->config_text);
     pf_tokenizer_free(m->tokenizer);
@@ -124,7 +98,7 @@ void pf_model_free(pf_model *m) {
 /* ---- loading ---- */
 
 /* Does the file hold this weight as config.json describes it? Looked at for all before memory is taken for any. */
-static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const model_slot *slot) {
+static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const pfi_slot *slot) {
     pfi_st *st = NULL;
     const pfi_st_tensor *from = pfi_weights_find(w, slot->name, &st);
     if (!from)
@@ -141,14 +115,11 @@ static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const model_slot 
 }
 
 static pf_status model_check_weights(pf_model *m, pfi_weights *w) {
-    for (int i = 0; i < model_slots(m); i++) {
-        model_slot slot = model_slot_at(m, i);
-        PF_TRY(model_check_slot(m->ctx, w, &slot));
-    }
+    for (int i = 0; i < m->slots.n; i++) PF_TRY(model_check_slot(m->ctx, w, &m->slots.slot[i]));
     return PF_OK;
 }
 
-static pf_status model_fill_from_file(void *ud, const model_slot *slot, pf_tensor *t) {
+static pf_status model_fill_from_file(void *ud, const pfi_slot *slot, pf_tensor *t) {
     pfi_st *st = NULL;
     const pfi_st_tensor *from = pfi_weights_find(ud, slot->name, &st);
     pf_tensor *src = pfi_st_tensor_of(st, from);
@@ -224,7 +195,7 @@ typedef struct model_random {
     double range;
 } model_random;
 
-static pf_status model_fill_random(void *ud, const model_slot *slot, pf_tensor *t) {
+static pf_status model_fill_random(void *ud, const pfi_slot *slot, pf_tensor *t) {
     model_random *r = ud;
     size_t n = pfi_numel(t);
     for (size_t i = 0; i < n; i++)
@@ -247,7 +218,7 @@ pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, 
     return model_done(s, m, out);
 }
 
-static pf_status model_fill_copy(void *ud, const model_slot *slot, pf_tensor *t) {
+static pf_status model_fill_copy(void *ud, const pfi_slot *slot, pf_tensor *t) {
     const pf_model *from = ud;
     for (int i = 0; i < from->n_parameters; i++)
         if (strcmp(from->parameter[i]->name, slot->name) == 0)

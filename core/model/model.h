@@ -15,10 +15,25 @@ typedef struct pfi_config {
     int n_eos;
 } pfi_config;
 
+/* The place of one weight: its field, its name and its shape. */
+typedef struct pfi_slot {
+    pf_tensor **field;
+    char name[PF_MAX_NAME];
+    int nd;
+    int64_t dim[2];
+} pfi_slot;
+
+typedef struct pfi_slots {
+    pf_ctx *ctx;
+    pfi_slot *slot;
+    int n, cap;
+} pfi_slots;
+
 /* A model family: how its config.json is read and its tensors are named. One file each in family/. */
 typedef struct pfi_family {
     const char *model_type; /* of config.json */
     pf_status (*config)(pf_ctx *ctx, json_t *json, const char *file, pfi_config *out);
+    pf_status (*slots)(pf_model *m, pfi_slots *s); /* every weight, in the order of the file format */
 } pfi_family;
 
 const pfi_family *pfi_family_find(const char *model_type);
@@ -30,8 +45,19 @@ pf_status pfi_config_read(pf_ctx *ctx, const char *text, size_t len, const char 
 /* refuse keys of json that are neither in used nor known to leave the mathematics alone; NULL ends used */
 pf_status pfi_config_refuse_unknown(pf_ctx *ctx, json_t *json, const char *file, const char *const *used);
 
+/* One matrix product, x[T, in] w[out, in]^T (+ b[out]): whatever is multiplied by a weight goes through it. */
+typedef struct pfi_linear {
+    pf_tensor *w, *b; /* b may be NULL */
+} pfi_linear;
+
+/* One normalisation over channels. */
+typedef struct pfi_norm {
+    pf_tensor *w;
+} pfi_norm;
+
 typedef struct pfi_layer {
-    pf_tensor *norm_attention, *q, *k, *v, *o, *norm_ffn, *gate, *up, *down;
+    pfi_norm norm_attention, norm_ffn;
+    pfi_linear q, k, v, o, gate, up, down;
 } pfi_layer;
 
 struct pf_model {
@@ -42,15 +68,21 @@ struct pf_model {
     pfi_config config;
     char *config_text; /* config.json as it was read */
     pf_tokenizer *tokenizer;
-    pf_tensor *embedding, *norm, *head; /* head: the embedding again if tied */
-    pfi_layer *layer;                   /* [config.layers] */
-    pf_tensor **parameter;              /* all of the above once, named, in the format's order */
-    int n_parameters;
+    pf_tensor *embedding;
+    pfi_norm norm;
+    pfi_linear head;       /* w is the embedding again if tied */
+    pfi_layer *layer;      /* [config.layers] */
+    pfi_slots slots;       /* all of the above once, in the format's order */
+    pf_tensor **parameter; /* what stands in slot i, named */
+    int n_parameters;      /* so far made */
 };
 
-pf_status pfi_model_check_length(const pf_model *m, int64_t tokens, const char *what);
+/* one more weight [rows, cols], or [rows] with cols 0, called fmt; for pfi_family.slots. err NOMEM */
+pf_status pfi_slot_add(pfi_slots *s, pf_tensor **field, int64_t rows, int64_t cols, const char *fmt, ...)
+    PF_FORMAT_ATTR(5, 6);
+/* the weights of the Llama shape under Llama's names */
+pf_status pfi_llama_slots(pf_model *m, pfi_slots *s);
 
-/* hidden states [nodes, C] after the last norm, for nodes of a forest (token, position [nodes]; start, parent). */
-pf_tensor *pfi_model_hidden(pf_model *m, pf_tensor *token, pf_tensor *position, pf_tensor *start, pf_tensor *parent);
+pf_status pfi_model_check_length(const pf_model *m, int64_t tokens, const char *what);
 
 #endif

@@ -31,8 +31,8 @@ pf_status pfi_pass_grow(pfi_pass *p, int64_t need);
 pf_status pfi_pass_page(pfi_pass *p, int32_t *page);
 void pfi_pass_close(pfi_pass *p);
 
-/* x[rows, I] W[O, I]^T, each row by itself: rows is a multiple of PFK_ROWS. NULL gives NULL. Owned by caller. */
-pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, pf_tensor *w);
+/* the product of x[rows, in], each row by itself: rows is a multiple of PFK_ROWS. NULL gives NULL. Owned by caller. */
+pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l);
 /* hidden states [rows, C] after the last norm, rows rounded up to PFK_ROWS; fills the pool. Owned by caller. */
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r);
 

@@ -85,4 +85,33 @@ static pf_status llama_config(pf_ctx *ctx, json_t *json, const char *file, pfi_c
     return PF_OK;
 }
 
-const pfi_family pfi_family_llama = {.model_type = "llama", .config = llama_config};
+static pf_status llama_layer_slots(const pfi_config *c, pfi_layer *l, int64_t i, pfi_slots *s) {
+    int64_t C = c->hidden, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const struct {
+        pf_tensor **field;
+        int64_t rows, cols;
+        const char *name;
+    } all[] = {{&l->norm_attention.w, C, 0, "input_layernorm"},
+               {&l->q.w, q, C, "self_attn.q_proj"},
+               {&l->k.w, kv, C, "self_attn.k_proj"},
+               {&l->v.w, kv, C, "self_attn.v_proj"},
+               {&l->o.w, C, q, "self_attn.o_proj"},
+               {&l->norm_ffn.w, C, 0, "post_attention_layernorm"},
+               {&l->gate.w, c->ffn, C, "mlp.gate_proj"},
+               {&l->up.w, c->ffn, C, "mlp.up_proj"},
+               {&l->down.w, C, c->ffn, "mlp.down_proj"}};
+    for (int k = 0; k < PFI_COUNT(all); k++)
+        PF_TRY(pfi_slot_add(s, all[k].field, all[k].rows, all[k].cols, "model.layers.%lld.%s.weight", (long long)i,
+                            all[k].name));
+    return PF_OK;
+}
+
+pf_status pfi_llama_slots(pf_model *m, pfi_slots *s) {
+    const pfi_config *c = &m->config;
+    PF_TRY(pfi_slot_add(s, &m->embedding, c->vocab, c->hidden, "model.embed_tokens.weight"));
+    for (int64_t i = 0; i < c->layers; i++) PF_TRY(llama_layer_slots(c, &m->layer[i], i, s));
+    PF_TRY(pfi_slot_add(s, &m->norm.w, c->hidden, 0, "model.norm.weight"));
+    return c->tied ? PF_OK : pfi_slot_add(s, &m->head.w, c->vocab, c->hidden, "lm_head.weight");
+}
+
+const pfi_family pfi_family_llama = {.model_type = "llama", .config = llama_config, .slots = pfi_llama_slots};

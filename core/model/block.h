@@ -1,0 +1,22 @@
+/* block: the layers of a transformer as operations, the same for training and for sampling. Internal. */
+#ifndef PFI_BLOCK_H
+#define PFI_BLOCK_H
+
+#include "model/model.h"
+
+/* A forward pass over rows of tokens: what training (rows of a forest, recorded) and sampling (rows over a pool of keys
+ * and values) do each in their own way. Results are owned by the caller, NULL on failure; a NULL tensor gives NULL. */
+typedef struct pfi_run pfi_run;
+struct pfi_run {
+    pf_model *m;
+    pf_tensor *position; /* [T] */
+    /* x[T, in] to [T, out] */
+    pf_tensor *(*linear)(pfi_run *r, pf_tensor *x, const pfi_linear *l);
+    /* q[T, H, D], k and v[T, G, D] of a layer to [T, H, D] */
+    pf_tensor *(*attention)(pfi_run *r, int64_t layer, pf_tensor *q, pf_tensor *k, pf_tensor *v);
+};
+
+/* hidden states [T, C] after the last norm for token[T]. Owned by caller. err NOMEM, RANGE */
+pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token);
+
+#endif
