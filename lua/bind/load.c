@@ -83,6 +83,17 @@ static int load_main(lua_State *L) {
     return 1;
 }
 
+/* modules() -> list of the embedded modules' names, sorted */
+int lpf_modules(lua_State *L) {
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (const lpf_embedded *e = lpf_embedded_files; e->module; e++) {
+        lua_pushstring(L, e->module);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
 void lpf_install(lua_State *L, const char *dir) {
     static const luaL_Reg preload[] = {{"pofit.core", luaopen_pofit_core},
                                        {"pofit.sys", luaopen_pofit_sys},

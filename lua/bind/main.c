@@ -1,4 +1,4 @@
-/* The program: pofit FILE.lua, pofit -e CODE, pofit help NAME, or a prompt. */
+/* The program: pofit FILE.lua, pofit COMMAND, pofit -e CODE, pofit help NAME, or a prompt. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,12 +16,14 @@ static const char main_usage[] =
     "pofit fits language models to preferences.\n"
     "\n"
     "usage: pofit [OPTION...] FILE.lua [--NAME VALUE ...]\n"
+    "       pofit [OPTION...] COMMAND [WORD ...] [--NAME VALUE ...]\n"
     "\n"
     "  pofit recipes/dpo.lua                train and improve a small policy, from nothing\n"
     "  pofit recipes/dpo.lua --help         what a recipe can be told\n"
     "  pofit -e 'CODE'                      run Lua; pf is the library\n"
     "  pofit                                a prompt for Lua\n"
-    "  pofit help [NAME]                    what an operation or a loss computes\n"
+    "  pofit inspect data FILE --model DIR  what a model would be trained on\n"
+    "  pofit help [NAME]                    all commands; what an operation or a loss computes\n"
     "\n"
     "  --traceback   with an error, show where it came from\n"
     "  --lua DIR     take the library's Lua files from DIR/pofit\n"
@@ -141,9 +143,25 @@ static void main_require(lua_State *L, const char *module) {
     lua_call(L, 1, 1);
 }
 
+/* push the function for FILE if it is the name of a command; a path with / or . is none */
+static bool main_push_command(lua_State *L, const main_args *a) {
+    const char *name = a->script < a->argc ? a->argv[a->script] : NULL;
+    if (a->code || !name || !*name || strpbrk(name, "/.-")) return false;
+    main_require(L, "pofit.command");
+    lua_getfield(L, -1, "find");
+    lua_pushstring(L, name);
+    main_push_path(L, name);
+    lua_pushboolean(L, access(lua_tostring(L, -1), R_OK) == 0);
+    lua_replace(L, -2);
+    lua_call(L, 2, 1);
+    return lua_isfunction(L, -1);
+}
+
 static int main_run_script(lua_State *L) {
     const main_args *a = lua_touserdata(L, 1);
-    if (a->code) {
+    if (main_push_command(L, a)) {
+        /* the function is all there is to it */
+    } else if (a->code) {
         main_require(L, "pofit");
         lua_setglobal(L, "pf");
         main_set_path(L, ".");

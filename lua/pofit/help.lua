@@ -48,7 +48,8 @@ local function overview(registry)
   table.sort(ops)
   return "losses, pf.loss.NAME{...}:\n" .. wrap(table.concat(losses, "  "), "  ", 100)
     .. "\n\noperations, pf.NAME(x, ...) and x:NAME(...):\n" .. wrap(table.concat(ops, "  "), "  ", 100)
-    .. "\n\npofit help NAME describes one of them."
+    .. "\n\npofit help NAME describes one of them.\n\ncommands, pofit NAME --help:\n"
+    .. require("pofit.command").overview()
 end
 
 --- The description of a loss or operation; without a name, all names.

@@ -7,6 +7,7 @@
 --     {"variant", "sigmoid", "loss", choices = {"sigmoid", "ipo"}},
 --     {"targets", {"q_proj", "v_proj"}, "matrices to adapt"},            -- a list: --targets q_proj,k_proj
 --     {"data", nil, "preferences", type = "string", required = true},    -- no default: the type is said
+--     {"files", {}, "what to read", bare = true},                        -- may be given without its name: FILES...
 --   }
 --
 -- On the command line `-` and `_` in names are the same; a flag wins over the file, the file over the default.
@@ -16,7 +17,7 @@ local V = require "pofit.options.value"
 local M = {nearest = V.nearest, help = help.text}
 
 local TYPES <const> = {"number", "integer", "boolean", "string", "list"}
-local FIELDS <const> = {"type", "of", "min", "max", "above", "choices", "required"}
+local FIELDS <const> = {"type", "of", "min", "max", "above", "choices", "required", "bare"}
 
 -- Every recipe has these; one that declares the same name gives it another default or help text. What belongs to one
 -- invocation, and not to the run, stays out of the list for config.json.
@@ -84,8 +85,9 @@ end
 
 --- Check a declaration and put it into the form the other functions take. A mistake in it is raised.
 ---@param declaration table description and options, see the top of the file
+---@param common? string[] which of the options that every recipe has; all of them unless said
 ---@return table spec
-function M.spec(declaration)
+function M.spec(declaration, common)
   local spec = {description = "", options = {}, names = {}, by_name = {}}
   local function add(o, common)
     if not spec.by_name[o.name] then
@@ -106,7 +108,9 @@ function M.spec(declaration)
     end
   end
   for _, o in ipairs(COMMON) do
-    add(declare(o, 3), true)
+    if not common or among(common, o[1]) then
+      add(declare(o, 3), true)
+    end
   end
   return spec
 end
@@ -141,38 +145,74 @@ local function negated(spec, name)
   return o or nil
 end
 
+-- the option that a word without a name is the value of: the first of those declared bare that has none yet; one that
+-- is a list takes all
+local function bare_option(spec, given)
+  for _, o in ipairs(spec.options) do
+    if o.bare and (given[o.name] == nil or o.type == "list") then
+      return o
+    end
+  end
+end
+
+local function take_bare(o, given, word)
+  local value, expected = V.convert(o, word, true)
+  if value == nil then
+    return nil, ("%s %s: expected %s"):format(o.name:upper(), word, expected)
+  end
+  local before = given[o.name]
+  given[o.name] = before and table.move(value, 1, #value, #before + 1, before) or value
+  return true
+end
+
+-- reads the flag that word i is, and its value; returns its option and the number of the last word read
+local function take_flag(spec, given, argv, i)
+  local name, value = word_parts(argv[i])
+  local o = spec.by_name[name]
+  local off = not o and negated(spec, name)
+  o = o or off
+  if not o then
+    return nil, ("unknown option %s%s"):format(V.flag(name), did_you_mean(spec, name, V.flag))
+  elseif given[o.name] ~= nil then
+    return nil, ("%s is given twice"):format(V.flag(o.name))
+  elseif off and (o.type ~= "boolean" or value) then
+    return nil, o.type == "boolean" and ("--no-%s takes no value"):format(V.dashed(o.name))
+      or ("%s is not a switch, so there is no --no-%s"):format(V.flag(o.name), V.dashed(o.name))
+  elseif o.type == "boolean" then
+    value = value or tostring(not off)
+  elseif not value then
+    i = i + 1
+    value = argv[i]
+    if value == nil or is_flag(value) then
+      return nil, ("%s needs a value (%s)"):format(V.flag(o.name), o.type)
+    end
+  end
+  local got, expected = V.convert(o, value, true)
+  if got == nil then
+    return nil, ("%s %s: expected %s"):format(V.flag(o.name), value == "" and '""' or value, expected)
+  end
+  given[o.name] = got
+  return o, i
+end
+
 local function read_flags(spec, argv)
   local given, i, before = {}, 1, nil
   while i <= #argv do
-    local word = argv[i]
-    local name, value = word_parts(word)
-    if not name then
-      return stray(word, before)
-    end
-    local o = spec.by_name[name]
-    local off = not o and negated(spec, name)
-    o = o or off
-    if not o then
-      return nil, ("unknown option %s%s"):format(V.flag(name), did_you_mean(spec, name, V.flag))
-    elseif given[o.name] ~= nil then
-      return nil, ("%s is given twice"):format(V.flag(o.name))
-    elseif off and (o.type ~= "boolean" or value) then
-      return nil, o.type == "boolean" and ("--no-%s takes no value"):format(V.dashed(o.name))
-        or ("%s is not a switch, so there is no --no-%s"):format(V.flag(o.name), V.dashed(o.name))
-    elseif o.type == "boolean" then
-      value = value or tostring(not off)
-    elseif not value then
-      i = i + 1
-      value = argv[i]
-      if value == nil or is_flag(value) then
-        return nil, ("%s needs a value (%s)"):format(V.flag(o.name), o.type)
+    local bare = not word_parts(argv[i]) and not argv[i]:find("^%-.") and bare_option(spec, given)
+    if bare then
+      local ok, message = take_bare(bare, given, argv[i])
+      if not ok then
+        return nil, message
       end
+    elseif not word_parts(argv[i]) then
+      return stray(argv[i], before)
+    else
+      local o, last = take_flag(spec, given, argv, i)
+      if not o then
+        return nil, last
+      end
+      before, i = o, last
     end
-    local got, expected = V.convert(o, value, true)
-    if got == nil then
-      return nil, ("%s %s: expected %s"):format(V.flag(o.name), value == "" and '""' or value, expected)
-    end
-    given[o.name], before = got, o
     i = i + 1
   end
   return given
@@ -299,7 +339,7 @@ function M.parse(spec, argv, env)
   if not flags then
     return nil, message
   end
-  local file, why = read_config(spec, flags.config or spec.by_name.config.default, env)
+  local file, why = read_config(spec, flags.config or spec.by_name.config and spec.by_name.config.default, env)
   if not file then
     return nil, why
   end
@@ -314,7 +354,8 @@ function M.parse(spec, argv, env)
       values[name], source[name] = copy(o.default), "default"
     end
     if o.required and values[name] == nil then
-      return nil, ("%s is required%s"):format(V.flag(name), o.help ~= "" and (" (%s)"):format(o.help) or "")
+      local shown_name = o.bare and name:upper() or V.flag(name)
+      return nil, ("%s is required%s"):format(shown_name, o.help ~= "" and (" (%s)"):format(o.help) or "")
     end
   end
   return setmetatable(values, strict(spec, source))

@@ -249,4 +249,21 @@ check.test("parse_or_exit tells and exits: 0 after help, 2 after a mistake", fun
   check.eq(status, 2)
 end)
 
+check.test("words without a name", function()
+  local bare = options.spec({
+    "A command",
+    {"file", nil, "to read", type = "string", required = true, bare = true},
+    {"rows", {}, "numbers", of = "integer", bare = true},
+    {"loud", false, "say more"},
+  }, {"threads"})
+  local opt = options.parse(bare, {"--loud", "a.jsonl", "3", "--threads", "2", "5"})
+  check.eq({opt.file, opt.rows, opt.loud, opt.threads}, {"a.jsonl", {3, 5}, true, 2})
+  check.fails("unknown option seed", function() return opt.seed end)
+  check.eq(options.parse(bare, {"--file", "a"}).file, "a")
+  check.matches(select(2, options.parse(bare, {})), "^FILE is required")
+  check.matches(select(2, options.parse(bare, {"a", "x"})), "ROWS x: expected an integer")
+  check.matches(select(2, options.parse(bare, {"a", "-x"})), 'what is "%-x"')
+  check.matches(select(2, options.parse(bare, {"--help"})), "usage: pofit RECIPE.lua FILE %[ROWS%.%.%.%]")
+end)
+
 check.done()

@@ -21,7 +21,9 @@ local function wrap(text, indent, first)
 end
 
 local function head(o)
-  if o.type == "boolean" then
+  if o.bare then
+    return "  " .. o.name:upper() .. (o.type == "list" and "..." or "")
+  elseif o.type == "boolean" then
     return ("  --%s%s"):format(o.default and "no-" or "", value.dashed(o.name))
   end
   return ("  %s %s"):format(value.flag(o.name), o.name == "config" and "FILE" or PLACE[o.type])
@@ -65,7 +67,13 @@ function M.text(spec, program)
   if spec.description ~= "" then
     out[#out + 1] = wrap(spec.description, 0, "") .. "\n"
   end
-  out[#out + 1] = ("usage: %s [--name value ...]\n"):format(program or "pofit RECIPE.lua")
+  local bare = ""
+  for _, o in ipairs(spec.options) do
+    if o.bare then
+      bare = bare .. (o.required and " %s" or " [%s]"):format(o.name:upper() .. (o.type == "list" and "..." or ""))
+    end
+  end
+  out[#out + 1] = ("usage: %s%s [--name value ...]\n"):format(program or "pofit RECIPE.lua", bare)
   for pass = 1, 2 do
     for _, o in ipairs(spec.options) do
       if o.common == (pass == 2) then
