@@ -111,8 +111,8 @@ $(B)/gen/flags: FORCE
 
 GEN := $(B)/gen/pf_ops.inc $(B)/gen/pf_families.inc $(B)/gen/flags
 
-# kernels may fuse multiply and add; elsewhere two compilers must agree
-KERNEL_FLAGS = $(if $(filter core/kernel/%,$<),-ffp-contract=fast)
+# kernels may fuse multiply and add; elsewhere two compilers must agree, and stored weights mean the same everywhere
+KERNEL_FLAGS = $(if $(filter core/kernel/%,$(filter-out core/kernel/quant.c,$<)),-ffp-contract=fast)
 
 $(B)/obj/%.f32.o: %.c $(GEN) $(HEADERS)
 	$(Q)mkdir -p $(@D)

@@ -103,9 +103,25 @@ PF_API void pf_cancel(pf_ctx *ctx); /* if none runs, the next one stops at once 
 
 /* ---- tensors -------------------------------------------------------------------------------------------------- */
 
-/* F32 is for use, F64 for checking; both have every operation. I32 holds positions and token ids. BF16 and F16 are
- * storage types of frozen weights. */
-typedef enum pf_dtype { PF_F32, PF_F64, PF_I32, PF_BF16, PF_F16, PF_DTYPES } pf_dtype;
+/* F32 is for use, F64 for checking; both have every operation. I32 holds positions and token ids. The others are
+ * storage types of frozen weights: two bytes a value, or llama.cpp's blocks of 32 or (the K types) 256 values along the
+ * last dimension, which is a multiple of the block. */
+typedef enum pf_dtype {
+    PF_F32,
+    PF_F64,
+    PF_I32,
+    PF_BF16,
+    PF_F16,
+    PF_Q8_0,
+    PF_Q4_0,
+    PF_Q4_1,
+    PF_Q5_0,
+    PF_Q5_1,
+    PF_Q4_K,
+    PF_Q5_K,
+    PF_Q6_K,
+    PF_DTYPES
+} pf_dtype;
 
 /* new tensor [dim...], zero filled. nd 0: a scalar. err NOMEM, SHAPE, TYPE. Owned by caller. */
 PF_API pf_tensor *pf_tensor_new(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_t *dim);

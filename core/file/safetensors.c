@@ -53,9 +53,9 @@ static pf_status st_type(pfi_st *st, pfi_st_tensor *t, const char *dtype, int *b
 
 static pf_status st_shape(pfi_st *st, pfi_st_tensor *t, const json_t *shape, uint64_t *count) {
     size_t nd = json_array_size(shape);
-    if (nd > PFI_ST_MAX_DIMS)
+    if (nd > PFI_WEIGHT_MAX_DIMS)
         return ST_BAD(st, "%s: tensor \"%s\" has %zu dimensions, at most %d are allowed", st->what, t->name, nd,
-                      PFI_ST_MAX_DIMS);
+                      PFI_WEIGHT_MAX_DIMS);
     t->nd = (int)nd;
     *count = 1;
     for (size_t i = 0; i < nd; i++) {
@@ -263,7 +263,7 @@ pf_tensor *pfi_st_tensor_of(pfi_st *st, const pfi_st_tensor *t) {
         return NULL;
     }
     pf_dtype type = (pf_dtype)t->pf;
-    if ((uintptr_t)t->data % pfi_dtype_size(type) == 0) {
+    if ((uintptr_t)t->data % pfi_dtype_bytes(type, 1) == 0) {
         void *data = (void *)(uintptr_t)t->data;
         pf_tensor *r = pfi_tensor_wrap(st->ctx, type, t->nd, t->dim, data, pfi_st_release, st);
         if (r) pfi_st_retain(st);

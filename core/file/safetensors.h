@@ -4,22 +4,12 @@
 #ifndef PFI_SAFETENSORS_H
 #define PFI_SAFETENSORS_H
 
-#include "file/file.h"
+#include "file/weights.h"
 
-#define PFI_ST_MAX_DIMS    8
 #define PFI_ST_MAX_TENSORS 1000000
 #define PFI_ST_MAX_NAME    4096
 
-typedef struct pfi_st_tensor {
-    const char *name;
-    const char *dtype; /* as the file says: "F32", "BF16", "I64", ... */
-    int pf;            /* the pf_dtype, or -1 if we have none for it */
-    int nd;
-    int64_t dim[PFI_ST_MAX_DIMS];
-    const unsigned char *data; /* may be aligned to a byte only */
-    size_t bytes;
-    size_t begin; /* offset in the data part */
-} pfi_st_tensor;
+typedef pfi_weight pfi_st_tensor;
 
 typedef struct pfi_st pfi_st;
 

@@ -37,9 +37,9 @@ static int st_write_by_name(const void *a, const void *b) {
 }
 
 static size_t st_write_bytes(const pfi_st_entry *e) {
-    size_t n = pfi_dtype_size(e->dtype);
+    size_t n = 1;
     for (int i = 0; i < e->nd; i++) n *= (size_t)e->dim[i];
-    return n;
+    return pfi_dtype_bytes(e->dtype, n);
 }
 
 static int st_write_key_order(const void *a, const void *b) {
@@ -99,6 +99,9 @@ static pf_status st_write_names(pf_ctx *ctx, const pfi_st_entry **e, size_t n) {
             return pfi_fail(ctx, PF_NAME, "\"%s\" cannot be a tensor's name in a safetensors file", name);
         if (i && strcmp(name, e[i - 1]->name) == 0)
             return pfi_fail(ctx, PF_NAME, "two tensors for one safetensors file are called \"%s\"", name);
+        if (pfi_dtype_block(e[i]->dtype) > 1)
+            return pfi_fail(ctx, PF_TYPE, "tensor \"%s\" is %s, which a safetensors file cannot hold", name,
+                            pfi_dtype_name(e[i]->dtype));
         if (pfi_utf8_check(name, strlen(name)) < strlen(name))
             return pfi_fail(ctx, PF_NAME, "a tensor's name for a safetensors file is not valid UTF-8");
     }

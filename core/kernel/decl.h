@@ -53,6 +53,10 @@ void PFK(add_columns)(int threads, pf_real *y, const pf_real *x, int64_t rows, i
 void PFK(add_columns_of_product)(int threads, pf_real *y, const pf_real *x, const pf_real *z, const pf_real *mean,
                                  const pf_real *scale, int64_t rows, int64_t n);
 
+/* dst[n] = the stored values at src, n a multiple of the block; in float as ggml's reference computes them, then as
+ * pf_real. type: any but PF_I32. src may be aligned to a byte only. */
+void PFK(widen)(pf_dtype type, const void *src, pf_real *dst, int64_t n);
+
 /* y[T,C] = the rows id[T] of w[.,C] */
 void PFK(gather_rows)(int threads, pf_real *y, const pf_real *w, const int32_t *id, int64_t T, int64_t C);
 

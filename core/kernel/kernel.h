@@ -7,6 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pofit.h" /* pf_dtype alone */
+
+/* ---- stored types (quant.c) ---- */
+
+enum { PFK_BLOCK_MAX = 256 };          /* values in the largest block */
+int64_t pfk_block(pf_dtype type);      /* values that are stored together */
+size_t pfk_block_bytes(pf_dtype type); /* and their bytes */
+/* dst: n / 32 blocks of Q8_0 for src[n], finite, n a multiple of 32; rounds as ggml's quantize_row_q8_0_ref */
+void pfk_narrow_q8_0(void *dst, const float *src, int64_t n);
+
 enum { PFK_ROWS = 16 }; /* linear_rows takes rows in blocks of these */
 
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */

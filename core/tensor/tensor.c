@@ -4,15 +4,18 @@
 #include <math.h>
 
 #include "base/half.h"
+#include "kernel/kernel.h"
 #include "op/op.h"
 
-size_t pfi_dtype_size(pf_dtype d) {
-    static const size_t size[PF_DTYPES] = {4, 8, 4, 2, 2};
-    return size[d];
-}
+int64_t pfi_dtype_block(pf_dtype d) { return pfk_block(d); }
+
+size_t pfi_dtype_bytes(pf_dtype d, size_t n) { return n / (size_t)pfk_block(d) * pfk_block_bytes(d); }
+
+size_t pfi_dtype_size(pf_dtype d) { return pfk_block(d) == 1 ? pfk_block_bytes(d) : 0; }
 
 const char *pfi_dtype_name(pf_dtype d) {
-    static const char *const name[PF_DTYPES] = {"float32", "float64", "int32", "bfloat16", "float16"};
+    static const char *const name[PF_DTYPES] = {"float32", "float64", "int32", "bfloat16", "float16", "q8_0", "q4_0",
+                                                "q4_1",    "q5_0",    "q5_1",  "q4_k",     "q5_k",    "q6_k"};
     return (unsigned)d < PF_DTYPES ? name[d] : "unknown";
 }
 
@@ -63,7 +66,10 @@ static pf_status tensor_check_shape(pf_ctx *ctx, pf_dtype dtype, int nd, const i
                             pfi_shape_text((char[96]){0}, 96, nd, dim));
         if (dim[i]) n *= (size_t)dim[i];
     }
-    *bytes = (zero ? 0 : n) * pfi_dtype_size(dtype);
+    if (pfi_dtype_block(dtype) > 1 && (nd == 0 || dim[nd - 1] % pfi_dtype_block(dtype)))
+        return pfi_fail(ctx, PF_SHAPE, "a %s tensor's last dimension is a multiple of %d, got shape %s",
+                        pfi_dtype_name(dtype), (int)pfi_dtype_block(dtype), pfi_shape_text((char[96]){0}, 96, nd, dim));
+    *bytes = pfi_dtype_bytes(dtype, zero ? 0 : n);
     return PF_OK;
 }
 
@@ -222,16 +228,16 @@ static int64_t tensor_place(const pf_tensor *t, size_t i) {
 }
 
 double pfi_get(const pf_tensor *t, size_t i) {
-    int64_t at = tensor_place(t, i);
+    int64_t at = tensor_place(t, i), block = pfk_block(t->dtype);
     const void *p = t->st->data;
     switch (t->dtype) {
-    case PF_F32: return (double)((const float *)p)[at];
     case PF_F64: return ((const double *)p)[at];
     case PF_I32: return ((const int32_t *)p)[at];
-    case PF_BF16: return (double)pfi_bf16_to_f32(((const uint16_t *)p)[at]);
-    case PF_F16: return (double)pfi_f16_to_f32(((const uint16_t *)p)[at]);
-    default: return (double)NAN;
+    default: break;
     }
+    float y[PFK_BLOCK_MAX];
+    pfk_widen_f32(t->dtype, (const char *)p + pfi_dtype_bytes(t->dtype, (size_t)(at - at % block)), y, block);
+    return (double)y[at % block];
 }
 
 void pfi_set(pf_tensor *t, size_t i, double v) {
@@ -266,6 +272,8 @@ pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n) {
     if (t->node)
         return pfi_fail(t->ctx, PF_STATE,
                         "the result of an operation cannot be written to: its history would be wrong");
+    if (pfi_dtype_block(t->dtype) > 1)
+        return pfi_fail(t->ctx, PF_TYPE, "a %s tensor cannot be written to", pfi_dtype_name(t->dtype));
     if (t->dtype == PF_I32)
         for (size_t i = 0; i < n; i++)
             if (!(values[i] >= INT32_MIN && values[i] <= INT32_MAX) || values[i] != floor(values[i]))

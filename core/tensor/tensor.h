@@ -33,8 +33,11 @@ struct pf_tensor {
     char name[PF_MAX_NAME];
 };
 
-size_t pfi_dtype_size(pf_dtype d);
-const char *pfi_dtype_name(pf_dtype d); /* "float32" ... */
+size_t pfi_dtype_size(pf_dtype d); /* bytes of one value; 0 for the types that are stored in blocks */
+/* values that are stored together: 1, or 32 or 256 along the last dimension */
+int64_t pfi_dtype_block(pf_dtype d);
+size_t pfi_dtype_bytes(pf_dtype d, size_t n); /* bytes of n values, a multiple of the block */
+const char *pfi_dtype_name(pf_dtype d);       /* "float32" ... */
 
 /* uninitialised contiguous tensor on the open step, if any */
 pf_tensor *pfi_tensor_make(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_t *dim);
@@ -50,7 +53,7 @@ static inline size_t pfi_numel(const pf_tensor *t) {
     return n;
 }
 static inline void *pfi_data(const pf_tensor *t) {
-    return (char *)t->st->data + (size_t)t->offset * pfi_dtype_size(t->dtype);
+    return (char *)t->st->data + pfi_dtype_bytes(t->dtype, (size_t)t->offset);
 }
 static inline int32_t *pfi_i32(const pf_tensor *t) { return pfi_data(t); }
 static inline float *pfi_f32(const pf_tensor *t) { return pfi_data(t); }

@@ -40,7 +40,8 @@ lpf_tensor *lpf_check_tensor(lua_State *L, int idx) {
 
 bool lpf_is_real(const pf_tensor *t) { return pf_tensor_dtype(t) == PF_F32 || pf_tensor_dtype(t) == PF_F64; }
 
-static const char *const tensor_types[] = {"float32", "float64", "int32", "bfloat16", "float16", NULL};
+static const char *const tensor_types[] = {"float32", "float64", "int32", "bfloat16", "float16", "q8_0", "q4_0",
+                                           "q4_1",    "q5_0",    "q5_1",  "q4_k",     "q5_k",    "q6_k", NULL};
 
 pf_dtype lpf_check_dtype(lua_State *L, const char *name) {
     for (int i = 0; tensor_types[i]; i++)

@@ -4,7 +4,7 @@ error("pofit/_meta.lua is for editors; require \"pofit\" instead")
 
 ---@class pofit.Tensor
 ---@field shape integer[] sizes, outermost first
----@field dtype "float32"|"float64"|"int32"|"bfloat16"|"float16"
+---@field dtype "float32"|"float64"|"int32"|"bfloat16"|"float16"|"q8_0"|"q4_0"|"q4_1"|"q5_0"|"q5_1"|"q4_k"|"q5_k"|"q6_k"
 ---@field grad pofit.Tensor? what backward collected; set to nil to forget it
 ---@field requires_grad boolean collects gradients, or has history; settable for leaves
 ---@field name string of a model's parameter, else ""
