@@ -350,7 +350,7 @@ static void tensors_refuse(void **state) {
     assert_int_equal(pf_errcode(ctx), PF_NOMEM);
     assert_null(pf_tensor_new(ctx, PF_F64, 1, (int64_t[]){INT64_MAX / 2 + 1}));
     assert_int_equal(pf_errcode(ctx), PF_NOMEM);
-    assert_null(pf_tensor_new(ctx, (pf_dtype)9, 0, NULL));
+    assert_null(pf_tensor_new(ctx, PF_DTYPES, 0, NULL));
     assert_int_equal(pf_errcode(ctx), PF_TYPE);
     assert_null(pf_tensor_from(ctx, PF_F32, 1, (int64_t[]){2}, six, 3));
     support_fails(ctx, pf_errcode(ctx), PF_SHAPE, "2 values, got 3");
