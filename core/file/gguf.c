@@ -165,6 +165,7 @@ static pf_status gguf_tensor_read(gguf_reader *r, pfi_weight *t) {
     if (!k)
         return GGUF_BAD(r, "%s: tensor \"%s\" has the unknown type %llu", r->g->what, t->name,
                         (unsigned long long)type);
+    t->file = r->g->what;
     t->dtype = k->name;
     t->pf = k->pf;
     t->begin = (size_t)begin;

@@ -29,8 +29,6 @@ typedef enum pfi_gguf_type {
     PFI_GGUF_TYPES
 } pfi_gguf_type;
 
-typedef struct pfi_gguf pfi_gguf;
-
 /* Map a file and check all of it. err IO, NOMEM, FORMAT (what is wrong, where). *out owned by caller. */
 pf_status pfi_gguf_open(pf_ctx *ctx, const char *path, pfi_gguf **out);
 /* The same from memory, which must stay until release(ud) is called (release may be NULL). On failure release is not
@@ -45,6 +43,7 @@ size_t pfi_gguf_alignment(const pfi_gguf *g); /* of the data, in bytes */
 size_t pfi_gguf_count(const pfi_gguf *g);     /* tensors */
 const pfi_weight *pfi_gguf_at(const pfi_gguf *g, size_t i);           /* in the order of the data */
 const pfi_weight *pfi_gguf_find(const pfi_gguf *g, const char *name); /* NULL if there is none */
+pf_tensor *pfi_gguf_tensor_of(pfi_gguf *g, const pfi_weight *t);      /* pfi_weight_tensor of one of g's */
 
 /* ---- metadata ---- */
 
@@ -81,5 +80,31 @@ pf_status pfi_gguf_list_opt(const pfi_gguf *g, const char *key, pfi_gguf_type el
 const char *pfi_gguf_next_string(pfi_gguf_array *a, size_t *len);
 int64_t pfi_gguf_next_int(pfi_gguf_array *a);
 double pfi_gguf_next_number(pfi_gguf_array *a);
+
+/* ---- writing ---- */
+
+/* A file is written in one go: metadata, then descriptions of all tensors, then their data in the same order; commit
+ * puts it in place of an older one, abandon leaves nothing behind. Version 3; the alignment is 32. Every call may fail
+ * with NOMEM, IO, or STATE (out of order); a key or name that is empty, too long or there already: NAME. */
+typedef struct pfi_gguf_writer pfi_gguf_writer;
+pf_status pfi_gguf_writer_open(pf_ctx *ctx, const char *path, pfi_gguf_writer **out);
+pf_status pfi_gguf_writer_commit(pfi_gguf_writer *w); /* frees w, also on failure. err STATE (data is missing) */
+void pfi_gguf_writer_abandon(pfi_gguf_writer *w);     /* frees w; NULL is fine */
+
+/* type: one of the integer types, or a float type for number. err RANGE (x does not fit), TYPE */
+pf_status pfi_gguf_put_int(pfi_gguf_writer *w, const char *key, pfi_gguf_type type, int64_t x);
+pf_status pfi_gguf_put_number(pfi_gguf_writer *w, const char *key, pfi_gguf_type type, double x);
+pf_status pfi_gguf_put_bool(pfi_gguf_writer *w, const char *key, bool x);
+pf_status pfi_gguf_put_string(pfi_gguf_writer *w, const char *key, const char *text, size_t len);
+/* an array of n elements of a type, which the calls of put_ without a key (NULL) that follow fill */
+pf_status pfi_gguf_put_array(pfi_gguf_writer *w, const char *key, pfi_gguf_type type, size_t n);
+
+/* one more tensor; dim outermost first. err SHAPE (rows are no multiple of the block; dimensions), TYPE */
+pf_status pfi_gguf_put_tensor(pfi_gguf_writer *w, const char *name, pf_dtype type, int nd, const int64_t *dim);
+/* n more values of the tensor whose turn it is, narrowed to its type: F32, F16, BF16 or Q8_0; n: a multiple of the
+ * block. err NONFINITE (Q8_0), TYPE (a type that is only read), RANGE (more than the tensor has) */
+pf_status pfi_gguf_put_values(pfi_gguf_writer *w, const float *x, size_t n);
+/* all of the tensor whose turn it is, as stored */
+pf_status pfi_gguf_put_stored(pfi_gguf_writer *w, const void *p, size_t bytes);
 
 #endif

@@ -140,6 +140,10 @@ const pfi_weight *pfi_gguf_find(const pfi_gguf *g, const char *name) {
     return at ? *at : NULL;
 }
 
+pf_tensor *pfi_gguf_tensor_of(pfi_gguf *g, const pfi_weight *t) {
+    return pfi_weight_tensor(g->ctx, t, pfi_gguf_release, pfi_gguf_retain(g));
+}
+
 /* ---- metadata ---- */
 
 size_t pfi_gguf_keys(const pfi_gguf *g) { return g->n_kv; }

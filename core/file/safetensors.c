@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "file/json.h"
-#include "tensor/tensor.h"
 
 #define ST_MAX_HEADER 100000000u
 
@@ -75,6 +74,7 @@ static pf_status st_shape(pfi_st *st, pfi_st_tensor *t, const json_t *shape, uin
 /* one entry of the header; its place in the file is checked later */
 static pf_status st_entry(pfi_st *st, const char *name, const json_t *v, pfi_st_tensor *t) {
     t->name = name;
+    t->file = st->what;
     if (strlen(name) > PFI_ST_MAX_NAME)
         return ST_BAD(st, "%s: a tensor's name has %zu bytes, at most %d are allowed", st->what, strlen(name),
                       PFI_ST_MAX_NAME);
@@ -252,24 +252,5 @@ const char *pfi_st_meta(const pfi_st *st, const char *key) {
 const char *pfi_st_name(const pfi_st *st) { return st->what; }
 
 pf_tensor *pfi_st_tensor_of(pfi_st *st, const pfi_st_tensor *t) {
-    if (t->pf < 0) {
-        pfi_fail(st->ctx, PF_TYPE, "%s: tensor \"%s\" has dtype %s, expected F32, F64, BF16, F16 or I32", st->what,
-                 t->name, t->dtype);
-        return NULL;
-    }
-    if (t->nd > PF_MAX_DIMS) {
-        pfi_fail(st->ctx, PF_SHAPE, "%s: tensor \"%s\" has %d dimensions, at most %d can be used", st->what, t->name,
-                 t->nd, PF_MAX_DIMS);
-        return NULL;
-    }
-    pf_dtype type = (pf_dtype)t->pf;
-    if ((uintptr_t)t->data % pfi_dtype_bytes(type, 1) == 0) {
-        void *data = (void *)(uintptr_t)t->data;
-        pf_tensor *r = pfi_tensor_wrap(st->ctx, type, t->nd, t->dim, data, pfi_st_release, st);
-        if (r) pfi_st_retain(st);
-        return r;
-    }
-    pf_tensor *r = pf_tensor_new(st->ctx, type, t->nd, t->dim);
-    if (r) memcpy(pfi_data(r), t->data, t->bytes);
-    return r;
+    return pfi_weight_tensor(st->ctx, t, pfi_st_release, pfi_st_retain(st));
 }

@@ -27,8 +27,7 @@ const pfi_st_tensor *pfi_st_at(const pfi_st *st, size_t i);           /* in the 
 const pfi_st_tensor *pfi_st_find(const pfi_st *st, const char *name); /* NULL if there is none */
 const char *pfi_st_meta(const pfi_st *st, const char *key);           /* of __metadata__, NULL if there is none */
 const char *pfi_st_name(const pfi_st *st);                            /* the path or name it was opened with */
-/* A tensor of the file's type over the file's memory, which it keeps alive; a copy where the data is not aligned to the
- * type. It must not be written. NULL: TYPE if we have no such type, SHAPE above PF_MAX_DIMS, NOMEM. Owned by caller. */
+/* pfi_weight_tensor of one of st's. Owned by caller. */
 pf_tensor *pfi_st_tensor_of(pfi_st *st, const pfi_st_tensor *t);
 
 typedef struct pfi_st_entry {
@@ -44,15 +43,5 @@ typedef struct pfi_st_entry {
 pf_status pfi_st_write(pf_ctx *ctx, const char *path, const pfi_st_entry *e, size_t n, const char *const *metadata);
 /* the same bytes appended to out */
 pf_status pfi_st_write_buf(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const char *const *metadata, pfi_buf *out);
-
-/* The weights of a Hugging Face directory: model.safetensors, or the shards of model.safetensors.index.json; or one
- * .safetensors file by its path. */
-typedef struct pfi_weights pfi_weights;
-pf_status pfi_weights_open(pf_ctx *ctx, const char *dir_or_file, pfi_weights **out);
-void pfi_weights_close(pfi_weights *w); /* tensors made from it live on; NULL is fine */
-size_t pfi_weights_count(const pfi_weights *w);
-/* tensor i of all shards, in the order of shard and data; *st: its file, borrowed */
-const pfi_st_tensor *pfi_weights_at(const pfi_weights *w, size_t i, pfi_st **st);
-const pfi_st_tensor *pfi_weights_find(const pfi_weights *w, const char *name, pfi_st **st); /* NULL if there is none */
 
 #endif

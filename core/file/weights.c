@@ -1,6 +1,10 @@
-/* The weight files of a model directory: one, or the shards that an index names. */
+/* The weights of a model: one file, or the shards that an index names. */
+#include "file/weights.h"
+
+#include "file/gguf.h"
 #include "file/json.h"
 #include "file/safetensors.h"
+#include "tensor/tensor.h"
 
 #define WEIGHTS_INDEX "model.safetensors.index.json"
 
@@ -8,7 +12,43 @@ struct pfi_weights {
     pf_ctx *ctx;
     pfi_st **st;
     size_t n, count; /* shards, tensors */
+    pfi_gguf *gguf;  /* instead of shards */
 };
+
+/* ---- one tensor ---- */
+
+static pf_tensor *weight_tensor(pf_ctx *ctx, const pfi_weight *t, void (*release)(void *ud), void *owner) {
+    if (t->pf < 0) {
+        pfi_fail(ctx, PF_TYPE,
+                 "%s: tensor \"%s\" is stored as %s, which is not read; F32, F64, F16, BF16, Q8_0, Q4_0, "
+                 "Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are, and I32 for indices",
+                 t->file, t->name, t->dtype);
+        return NULL;
+    }
+    if (t->nd > PF_MAX_DIMS) {
+        pfi_fail(ctx, PF_SHAPE, "%s: tensor \"%s\" has %d dimensions, at most %d can be used", t->file, t->name, t->nd,
+                 PF_MAX_DIMS);
+        return NULL;
+    }
+    pf_dtype type = (pf_dtype)t->pf;
+    size_t align = pfi_dtype_size(type);
+    if (align == 0 || (uintptr_t)t->data % align == 0)
+        return pfi_tensor_wrap(ctx, type, t->nd, t->dim, (void *)(uintptr_t)t->data, release, owner);
+    pf_tensor *r = pf_tensor_new(ctx, type, t->nd, t->dim);
+    if (r) {
+        memcpy(pfi_data(r), t->data, t->bytes);
+        release(owner);
+    }
+    return r;
+}
+
+pf_tensor *pfi_weight_tensor(pf_ctx *ctx, const pfi_weight *t, void (*release)(void *ud), void *owner) {
+    pf_tensor *r = weight_tensor(ctx, t, release, owner);
+    if (!r) release(owner);
+    return r;
+}
+
+/* ---- the files of a model ---- */
 
 static pf_status weights_add(pfi_weights *w, const char *path) {
     pfi_st **st = pfi_realloc(w->ctx, w->st, (w->n + 1) * sizeof *st);
@@ -16,6 +56,12 @@ static pf_status weights_add(pfi_weights *w, const char *path) {
     w->st = st;
     PF_TRY(pfi_st_open(w->ctx, path, &st[w->n]));
     w->count += pfi_st_count(st[w->n++]);
+    return PF_OK;
+}
+
+static pf_status weights_gguf(pfi_weights *w, const char *path) {
+    PF_TRY(pfi_gguf_open(w->ctx, path, &w->gguf));
+    w->count = pfi_gguf_count(w->gguf);
     return PF_OK;
 }
 
@@ -27,13 +73,21 @@ static bool weights_seen(const pfi_weights *w, const char *path) {
 }
 
 /* every name of the map must be in the shard it is said to be in */
-static pf_status weights_check_map(pfi_weights *w, const char *index, const json_t *map) {
+static bool weights_in(const pfi_weights *w, const char *dir, const char *file, const char *name) {
+    size_t n = strlen(dir);
+    if (n && dir[n - 1] == '/') n--;
+    for (size_t i = 0; i < w->n; i++) {
+        const char *path = pfi_st_name(w->st[i]);
+        if (strcmp(path + n + 1, file) == 0) return pfi_st_find(w->st[i], name) != NULL;
+    }
+    return false;
+}
+
+static pf_status weights_check_map(pfi_weights *w, const char *dir, const char *index, const json_t *map) {
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)map, name, v) {
-        pfi_st *st;
-        const pfi_st_tensor *t = pfi_weights_find(w, name, &st);
-        if (!t)
+        if (!weights_in(w, dir, json_string_value(v), name))
             return pfi_fail(w->ctx, PF_FORMAT, "%s: tensor \"%s\" should be in %s, which does not hold it", index, name,
                             json_string_value(v));
     }
@@ -55,7 +109,14 @@ static pf_status weights_shards(pfi_weights *w, const char *dir, const char *ind
         pfi_free(w->ctx, path);
         PF_TRY(s);
     }
-    return weights_check_map(w, index, map);
+    PF_TRY(weights_check_map(w, dir, index, map));
+    for (size_t i = 0; i < w->count; i++) {
+        const pfi_weight *t = pfi_weights_at(w, i), *first = pfi_weights_find(w, t->name);
+        if (t != first)
+            return pfi_fail(w->ctx, PF_FORMAT, "tensor \"%s\" is in %s and in %s, expected it once", t->name,
+                            first->file, t->file);
+    }
+    return PF_OK;
 }
 
 static pf_status weights_index(pfi_weights *w, const char *dir, const char *index) {
@@ -98,15 +159,21 @@ static pf_status weights_dir(pfi_weights *w, const char *dir) {
     return s;
 }
 
+static bool weights_ends(const char *path, const char *end) {
+    size_t n = strlen(path), k = strlen(end);
+    return n > k && strcmp(path + n - k, end) == 0;
+}
+
 pf_status pfi_weights_open(pf_ctx *ctx, const char *path, pfi_weights **out) {
     *out = NULL;
     pfi_weights *w = pfi_calloc(ctx, 1, sizeof *w);
     if (!w) return PF_NOMEM;
     w->ctx = ctx;
     pfi_hold(ctx);
-    size_t n = strlen(path);
-    bool file = n > 12 && strcmp(path + n - 12, ".safetensors") == 0 && !pfi_file_is_dir(path);
-    pf_status s = file ? weights_add(w, path) : weights_dir(w, path);
+    bool dir = pfi_file_is_dir(path);
+    pf_status s = !dir && weights_ends(path, ".safetensors") ? weights_add(w, path)
+                  : !dir && pfi_gguf_is(path)                ? weights_gguf(w, path)
+                                                             : weights_dir(w, path);
     if (s == PF_OK) {
         *out = w;
         return s;
@@ -119,6 +186,7 @@ void pfi_weights_close(pfi_weights *w) {
     if (!w) return;
     pf_ctx *ctx = w->ctx;
     for (size_t i = 0; i < w->n; i++) pfi_st_release(w->st[i]);
+    pfi_gguf_release(w->gguf);
     pfi_free(ctx, w->st);
     pfi_free(ctx, w);
     pfi_release(ctx);
@@ -126,23 +194,29 @@ void pfi_weights_close(pfi_weights *w) {
 
 size_t pfi_weights_count(const pfi_weights *w) { return w->count; }
 
-const pfi_st_tensor *pfi_weights_at(const pfi_weights *w, size_t i, pfi_st **st) {
+const pfi_weight *pfi_weights_at(const pfi_weights *w, size_t i) {
+    if (w->gguf) return pfi_gguf_at(w->gguf, i);
     for (size_t k = 0; k < w->n; k++) {
-        if (i < pfi_st_count(w->st[k])) {
-            if (st) *st = w->st[k];
-            return pfi_st_at(w->st[k], i);
-        }
+        if (i < pfi_st_count(w->st[k])) return pfi_st_at(w->st[k], i);
         i -= pfi_st_count(w->st[k]);
     }
     return NULL;
 }
 
-const pfi_st_tensor *pfi_weights_find(const pfi_weights *w, const char *name, pfi_st **st) {
+const pfi_weight *pfi_weights_find(const pfi_weights *w, const char *name) {
+    if (w->gguf) return pfi_gguf_find(w->gguf, name);
     for (size_t k = 0; k < w->n; k++) {
-        const pfi_st_tensor *t = pfi_st_find(w->st[k], name);
-        if (!t) continue;
-        if (st) *st = w->st[k];
-        return t;
+        const pfi_weight *t = pfi_st_find(w->st[k], name);
+        if (t) return t;
     }
     return NULL;
 }
+
+pf_tensor *pfi_weights_tensor(const pfi_weights *w, const pfi_weight *t) {
+    if (w->gguf) return pfi_gguf_tensor_of(w->gguf, t);
+    size_t k = 0;
+    while (k + 1 < w->n && strcmp(pfi_st_name(w->st[k]), t->file) != 0) k++;
+    return pfi_st_tensor_of(w->st[k], t);
+}
+
+pfi_gguf *pfi_weights_gguf(const pfi_weights *w) { return w->gguf; }

@@ -5,6 +5,7 @@
 
 #include "file/file.h"
 #include "file/safetensors.h"
+#include "kernel/kernel.h"
 #include "text/tokenizer.h"
 
 /* ---- what a model is made of ---- */
@@ -99,18 +100,17 @@ void pf_model_free(pf_model *m) {
 
 /* Does the file hold this weight as config.json describes it? Looked at for all before memory is taken for any. */
 static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const pfi_slot *slot) {
-    pfi_st *st = NULL;
-    const pfi_st_tensor *from = pfi_weights_find(w, slot->name, &st);
+    const pfi_weight *from = pfi_weights_find(w, slot->name);
     if (!from)
         return pfi_fail(ctx, PF_FORMAT, "the weights have no tensor \"%s\", which config.json asks for", slot->name);
     bool fits = from->nd == slot->nd;
     for (int i = 0; fits && i < slot->nd; i++) fits = (int64_t)from->dim[i] == slot->dim[i];
     if (!fits)
-        return pfi_fail(ctx, PF_SHAPE, "%s: tensor \"%s\" has another shape than config.json asks for, %s",
-                        pfi_st_name(st), slot->name, pfi_shape_text((char[96]){0}, 96, slot->nd, slot->dim));
-    if ((int)from->pf < 0 || from->pf == PF_I32)
-        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s; F64, F32, F16 and BF16 are read",
-                        pfi_st_name(st), slot->name, from->dtype);
+        return pfi_fail(ctx, PF_SHAPE, "%s: tensor \"%s\" has another shape than config.json asks for, %s", from->file,
+                        slot->name, pfi_shape_text((char[96]){0}, 96, slot->nd, slot->dim));
+    if (from->pf < 0 || from->pf == PF_I32)
+        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s, which is not read as weights",
+                        from->file, slot->name, from->dtype);
     return PF_OK;
 }
 
@@ -120,15 +120,12 @@ static pf_status model_check_weights(pf_model *m, pfi_weights *w) {
 }
 
 static pf_status model_fill_from_file(void *ud, const pfi_slot *slot, pf_tensor *t) {
-    pfi_st *st = NULL;
-    const pfi_st_tensor *from = pfi_weights_find(ud, slot->name, &st);
-    pf_tensor *src = pfi_st_tensor_of(st, from);
+    pf_tensor *src = pfi_weights_tensor(ud, pfi_weights_find(ud, slot->name));
     if (!src) return pf_errcode(t->ctx);
-    size_t n = pfi_numel(t);
-    if (src->dtype == t->dtype)
-        memcpy(pfi_data(t), pfi_data(src), n * pfi_dtype_size(t->dtype));
+    if (t->dtype == PF_F32)
+        pfk_widen_f32(src->dtype, pfi_data(src), pfi_data(t), (int64_t)pfi_numel(t));
     else
-        for (size_t i = 0; i < n; i++) pfi_set(t, i, pfi_get(src, i));
+        pfk_widen_f64(src->dtype, pfi_data(src), pfi_data(t), (int64_t)pfi_numel(t));
     pf_tensor_free(src);
     return PF_OK;
 }
@@ -136,7 +133,7 @@ static pf_status model_fill_from_file(void *ud, const pfi_slot *slot, pf_tensor 
 /* a tensor in the file that no slot wants would be silently lost on saving: refuse it */
 static pf_status model_check_leftover(pf_model *m, pfi_weights *w) {
     for (int i = 0; i < (int)pfi_weights_count(w); i++) {
-        const char *name = pfi_weights_at(w, (size_t)i, NULL)->name;
+        const char *name = pfi_weights_at(w, (size_t)i)->name;
         bool wanted = m->config.tied && strcmp(name, "lm_head.weight") == 0;
         size_t len = strlen(name);
         wanted = wanted || (len > 20 && strcmp(name + len - 20, ".rotary_emb.inv_freq") == 0); /* old files; derived */

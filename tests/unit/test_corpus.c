@@ -10,6 +10,9 @@
 #define LLVMFuzzerTestOneInput corpus_config
 #include "../fuzz/config.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput corpus_gguf
+#include "../fuzz/gguf.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput corpus_lines
 #include "../fuzz/lines.c"
 #undef LLVMFuzzerTestOneInput
@@ -25,11 +28,9 @@ typedef int (*corpus_target)(const uint8_t *data, size_t size);
 static const struct {
     const char *name;
     corpus_target run;
-} corpus_targets[] = {{"checkpoint", corpus_checkpoint},
-                      {"config", corpus_config},
-                      {"lines", corpus_lines},
-                      {"safetensors", corpus_safetensors},
-                      {"tokenizer", corpus_tokenizer}};
+} corpus_targets[] = {
+    {"checkpoint", corpus_checkpoint}, {"config", corpus_config},           {"gguf", corpus_gguf},
+    {"lines", corpus_lines},           {"safetensors", corpus_safetensors}, {"tokenizer", corpus_tokenizer}};
 
 static void corpus_file(corpus_target run, const char *path, const char *name) {
     pf_ctx *ctx = support_open();

@@ -258,7 +258,7 @@ static void test_tensors(void **state) {
     support_ok(ctx, pfi_st_open(ctx, path, &st));
     assert_null(pfi_st_tensor_of(st, pfi_st_at(st, 0)));
     assert_int_equal(pf_errcode(ctx), PF_TYPE);
-    assert_non_null(strstr(pf_errmsg(ctx), "\"pos\" has dtype I64"));
+    assert_non_null(strstr(pf_errmsg(ctx), "\"pos\" is stored as I64"));
     pfi_st_release(st);
     support_close(ctx);
 }
@@ -275,24 +275,33 @@ static void test_shards(void **state) {
     support_fails(ctx, pfi_weights_open(ctx, dir, &w), PF_UNSUPPORTED, "pytorch_model.bin");
     support_ok(ctx, pfi_st_write(ctx, support_path("m/s1.safetensors"), &st_sample[2], 1, NULL));
     support_ok(ctx, pfi_st_write(ctx, support_path("m/s2.safetensors"), &st_sample[3], 2, NULL));
+    support_ok(ctx, pfi_st_write(ctx, support_path("m/s3.safetensors"), (pfi_st_entry[]){st_sample[2], st_sample[4]}, 2,
+                                 NULL));
     const char *good = "{\"metadata\":{},\"weight_map\":{\"w.a\":\"s2.safetensors\",\"ids\":\"s2.safetensors\","
                        "\"w.b\":\"s1.safetensors\"}}";
     support_write("m/model.safetensors.index.json", good, strlen(good));
     support_ok(ctx, pfi_weights_open(ctx, dir, &w));
     assert_int_equal(pfi_weights_count(w), 3);
-    pfi_st *st;
-    assert_non_null(pfi_weights_find(w, "ids", &st));
-    assert_non_null(strstr(pfi_st_name(st), "s2.safetensors"));
-    assert_null(pfi_weights_find(w, "x", &st));
-    assert_string_equal(pfi_weights_at(w, 2, &st)->name, "w.b");
-    assert_null(pfi_weights_at(w, 3, &st));
+    const pfi_weight *ids = pfi_weights_find(w, "ids");
+    assert_non_null(ids);
+    assert_non_null(strstr(ids->file, "s2.safetensors"));
+    assert_null(pfi_weights_find(w, "x"));
+    assert_string_equal(pfi_weights_at(w, 2)->name, "w.b");
+    assert_null(pfi_weights_at(w, 3));
+    assert_null(pfi_weights_gguf(w));
+    pf_tensor *t = pfi_weights_tensor(w, ids), *u = pfi_weights_tensor(w, pfi_weights_find(w, "w.b"));
     pfi_weights_close(w);
+    assert_true(t && u && pfi_get(t, 1) == -8 && pfi_get(u, 5) == 6.5);
+    pf_tensor_free(t);
+    pf_tensor_free(u);
     static const char *const bad[][2] = {
         {"{\"weight_map\":{\"w.b\":\"../m/s1.safetensors\"}}", "the same directory"},
         {"{\"weight_map\":{\"w.b\":\"/etc/passwd\"}}", "the same directory"},
         {"{\"weight_map\":{\"w.b\":3}}", "the number 3"},
         {"{\"weight_map\":{\"w.c\":\"s1.safetensors\"}}", "\"w.c\" should be in s1.safetensors"},
-        {"{\"weight_map\":{\"w.b\":\"s3.safetensors\"}}", "s3.safetensors: No such file"},
+        {"{\"weight_map\":{\"w.b\":\"s2.safetensors\",\"ids\":\"s1.safetensors\"}}", "should be in s"},
+        {"{\"weight_map\":{\"w.b\":\"s1.safetensors\",\"ids\":\"s3.safetensors\"}}", "tensor \"w.b\" is in"},
+        {"{\"weight_map\":{\"w.b\":\"s4.safetensors\"}}", "s4.safetensors: No such file"},
         {"{}", "\"weight_map\" is missing"},
         {"[", "not valid JSON"},
     };
