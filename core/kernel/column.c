@@ -37,10 +37,11 @@ void PFK(add_columns_of_product)(int threads, pf_real *y, const pf_real *x, cons
     }
 }
 
-void PFK(gather_rows)(int threads, pf_real *y, const pf_real *w, const int32_t *id, int64_t T, int64_t C) {
+void PFK(gather_rows)(int threads, pf_real *y, pf_dtype type, const void *w, const int32_t *id, int64_t T, int64_t C) {
+    const size_t row = (size_t)(C / pfk_block(type)) * pfk_block_bytes(type);
     bool wide = T * C > PFK_WORTH_THREADS;
 #pragma omp parallel for num_threads(threads) schedule(static) if (wide)
-    for (int64_t t = 0; t < T; t++) memcpy(y + t * C, w + id[t] * C, (size_t)C * sizeof *y);
+    for (int64_t t = 0; t < T; t++) PFK(widen)(type, (const char *)w + (size_t)id[t] * row, y + t * C, C);
 }
 
 size_t PFK(scatter_rows_scratch)(int64_t T, int64_t V) { return (size_t)(T + V + 1) * sizeof(int32_t); }

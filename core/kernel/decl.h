@@ -5,6 +5,15 @@
 void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const pf_real *A, int64_t lda,
                const pf_real *B, int64_t ldb, pf_real beta, pf_real *C, int64_t ldc);
 
+/* y[rows,out] = x[rows,in] w^T + beta y, and dx[rows,in] = dy[rows,out] w + beta dx, for w[out,in] stored as type: of
+ * another type than pf_real it is widened a tile at a time. beta 0 or 1. As gemm otherwise; y's bits are those of gemm
+ * on the widened weight. scratch: linear_scratch bytes, 0 for a type that needs none. */
+void PFK(linear)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows, int64_t out,
+                 int64_t in, pf_real beta, void *scratch);
+void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type, const void *w, int64_t rows,
+                      int64_t out, int64_t in, pf_real beta, void *scratch);
+size_t PFK(linear_scratch)(int threads, pf_dtype type, int64_t out, int64_t in);
+
 /* y[n] += x[n] */
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
 
@@ -57,8 +66,8 @@ void PFK(add_columns_of_product)(int threads, pf_real *y, const pf_real *x, cons
  * pf_real. type: any but PF_I32. src may be aligned to a byte only. */
 void PFK(widen)(pf_dtype type, const void *src, pf_real *dst, int64_t n);
 
-/* y[T,C] = the rows id[T] of w[.,C] */
-void PFK(gather_rows)(int threads, pf_real *y, const pf_real *w, const int32_t *id, int64_t T, int64_t C);
+/* y[T,C] = the rows id[T] of w[.,C], which is stored as type */
+void PFK(gather_rows)(int threads, pf_real *y, pf_dtype type, const void *w, const int32_t *id, int64_t T, int64_t C);
 
 /* row id[t] of dw[V,C] += row t of dy[T,C], each row summed in double in the order of t; and the scratch it takes */
 void PFK(scatter_rows)(int threads, pf_real *dw, const pf_real *dy, const int32_t *id, int64_t T, int64_t V, int64_t C,
@@ -77,9 +86,9 @@ void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *
                       const pf_real *up, int64_t n);
 
 /* y[rows,out] = x[rows,in] w[out,in]^T: a row's bits do not depend on the other rows or its place among them. rows must
- * be a multiple of PFK_ROWS. */
-void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
-                      int64_t in);
+ * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_scratch bytes. */
+void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
+                      int64_t out, int64_t in, void *scratch);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]).
  * q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H / G, longest list]. Rows do not meet. */
 void PFK(attention_rows)(int threads, pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v,

@@ -1,10 +1,8 @@
 /* Kernels of sampling: every row is computed the same way whatever stands beside it. */
-#include "kernel/fast.h"
-
 #include <cblas.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+
+#include "kernel/fast.h"
+#include "kernel/stored.h"
 
 #ifdef PFI_DOUBLE
 #define decode_blas cblas_dgemm
@@ -16,18 +14,26 @@ enum { DECODE_COLS = 256 };
 
 /* BLAS computes the product turned, [out,16], where rows are lanes of its vectors and see the same operations. The
  * other way round, its kernels for processors with AVX2 round a row by its place in the block. */
-void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, const pf_real *w, int64_t rows, int64_t out,
-                      int64_t in) {
-    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS;
+void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
+                      int64_t out, int64_t in, void *scratch) {
+    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS, room = linear_room(out, in);
+    int64_t share = type == PFI_DTYPE ? 1 : linear_max(blocks, 1); /* blocks that share what is widened for them */
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * out * in > 8 * PFK_WORTH_THREADS)
-    for (int64_t t = 0; t < blocks * cols; t++) {
-        int64_t i = t / cols * PFK_ROWS, j = t % cols * DECODE_COLS;
-        int64_t n = out - j < DECODE_COLS ? out - j : DECODE_COLS;
-        pf_real turned[DECODE_COLS * PFK_ROWS];
-        decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, PFK_ROWS, (int)in, 1, w + j * in, (int)in,
-                    x + i * in, (int)in, 0, turned, PFK_ROWS);
-        for (int64_t r = 0; r < PFK_ROWS; r++)
-            for (int64_t c = 0; c < n; c++) y[(i + r) * out + j + c] = turned[c * PFK_ROWS + r];
+    for (int64_t t = 0; t < blocks / share * cols; t++) {
+        int64_t from = t / cols * share, j = t % cols * DECODE_COLS, n = linear_min(out - j, DECODE_COLS);
+        const pf_real *tile = (const pf_real *)w + j * in;
+        if (type != PFI_DTYPE) {
+            pf_real *wide = linear_space(scratch, room);
+            PFK(widen)(type, linear_at(type, w, in, j, 0), wide, n * in);
+            tile = wide;
+        }
+        for (int64_t i = from * PFK_ROWS; i < (from + share) * PFK_ROWS; i += PFK_ROWS) {
+            pf_real turned[DECODE_COLS * PFK_ROWS];
+            decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, PFK_ROWS, (int)in, 1, tile, (int)in,
+                        x + i * in, (int)in, 0, turned, PFK_ROWS);
+            for (int64_t r = 0; r < PFK_ROWS; r++)
+                for (int64_t c = 0; c < n; c++) y[(i + r) * out + j + c] = turned[c * PFK_ROWS + r];
+        }
     }
 }
 

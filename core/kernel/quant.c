@@ -151,7 +151,9 @@ static void quant_plain(pf_dtype type, const unsigned char *p, pf_real *dst, int
 void PFK(widen)(pf_dtype type, const void *src, pf_real *dst, int64_t n) {
     const unsigned char *p = src;
     quant_block widen = quant_types[type].widen;
-    if (type == PF_BF16) {
+    if (type == PFI_DTYPE) {
+        memcpy(dst, p, (size_t)n * sizeof *dst);
+    } else if (type == PF_BF16) {
         quant_bf16(p, dst, n);
     } else if (type == PF_F16) {
         quant_f16(p, dst, n);

@@ -94,7 +94,11 @@ static pf_status apply_take_inputs(pfi_call *c, pf_tensor *const *in) {
         if (t) {
             PF_TRY(pfi_alive(t));
             pf_dtype want = apply_is_int(p->kind) ? PF_I32 : c->op->dtype;
-            if (t->dtype != want)
+            bool stored = c->op->stored >> k & 1 && pfi_dtype_stored(t->dtype);
+            if (stored && !pfi_contiguous(t))
+                return pfi_call_fail(c, PF_TYPE, "%s is a view of a %s tensor, expected all of it", p->name,
+                                     pfi_dtype_name(t->dtype));
+            if (t->dtype != want && !stored)
                 return pfi_call_fail(c, PF_TYPE, "%s is %s, expected %s", p->name, pfi_dtype_name(t->dtype),
                                      pfi_dtype_name(want));
             c->in[k] = c->op->flags & PFI_STRIDED ? pf_tensor_retain(t) : apply_contiguous(t);
@@ -168,12 +172,13 @@ static pf_tensor *apply_compute(pfi_call *c) {
     return NULL;
 }
 
-/* The type of an application is that of its first real tensor. */
+/* The type of an application is that of its first real tensor that is no stored weight. */
 static pf_dtype apply_dtype(const pfi_op *op, pf_tensor *const *in) {
     for (int i = 0, k = 0; i < op->info.n_params; i++) {
         pf_kind kind = op->info.params[i].kind;
         if (!apply_is_tensor(kind)) continue;
-        if (in[k] && !apply_is_int(kind)) return in[k]->dtype;
+        bool stored = in[k] && op->stored >> k & 1 && pfi_dtype_stored(in[k]->dtype);
+        if (in[k] && !apply_is_int(kind) && !stored) return in[k]->dtype;
         k++;
     }
     return PF_F32;

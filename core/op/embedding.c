@@ -17,7 +17,7 @@ static pf_status embedding_shape(pfi_call *c) {
 }
 
 static pf_status embedding_forward(pfi_call *c) {
-    PFK(gather_rows)(c->ctx->threads, c->y, c->x[0], c->x[1], c->dim[0], c->dim[1]);
+    PFK(gather_rows)(c->ctx->threads, c->y, c->in[0]->dtype, c->x[0], c->x[1], c->dim[0], c->dim[1]);
     return PF_OK;
 }
 
@@ -38,5 +38,6 @@ static const pfi_case embedding_cases[] = {
     {.dim = {PFI_S1(4), PFI_S1(1)}, .ints = {NULL, (const int32_t[]){0}}, .want = PF_SHAPE},
 };
 
-PFI_OP(embedding, PFI_PARAMS(embedding_params), PFI_CASES(embedding_cases), PFI_STAGES(embedding),
-       PFI_DOC("The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error."));
+PFI_OP(embedding, PFI_PARAMS(embedding_params), PFI_CASES(embedding_cases), PFI_STAGES(embedding), .stored = 1u << 0,
+       PFI_DOC("The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be "
+               "a frozen weight in a storage type."));

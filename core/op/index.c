@@ -22,7 +22,7 @@ static pf_status index_shape(pfi_call *c) {
 }
 
 static pf_status index_forward(pfi_call *c) {
-    PFK(gather_rows)(c->ctx->threads, c->y, c->x[0], c->x[1], c->dim[0], index_row(c));
+    PFK(gather_rows)(c->ctx->threads, c->y, PFI_DTYPE, c->x[0], c->x[1], c->dim[0], index_row(c));
     return PF_OK;
 }
 

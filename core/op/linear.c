@@ -17,6 +17,7 @@ static pf_status linear_shape(pfi_call *c) {
     if (c->in[2]) PF_TRY(pfi_need_shape(c, 2, 1, w->dim));
     PF_TRY(pfi_shape_like(c, 0));
     c->dim[c->nd - 1] = w->dim[0];
+    c->scratch_bytes = PFK(linear_scratch)(c->ctx->threads, w->dtype, w->dim[0], w->dim[1]);
     return PF_OK;
 }
 
@@ -26,7 +27,7 @@ static pf_status linear_forward(pfi_call *c) {
     pf_real *y = c->y;
     if (b)
         for (int64_t i = 0; i < rows; i++) memcpy(y + i * out, b, (size_t)out * sizeof *b);
-    PFK(gemm)(c->ctx->threads, false, true, rows, out, in, c->x[0], in, c->x[1], in, b ? 1 : 0, y, out);
+    PFK(linear)(c->ctx->threads, y, c->x[0], c->in[1]->dtype, c->x[1], rows, out, in, b ? 1 : 0, c->scratch);
     return PF_OK;
 }
 
@@ -34,7 +35,7 @@ static pf_status linear_backward(pfi_call *c) {
     int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     int threads = c->ctx->threads;
     const pf_real *dy = c->dy;
-    if (c->dx[0]) PFK(gemm)(threads, false, false, rows, in, out, dy, out, c->x[1], in, 1, c->dx[0], in);
+    if (c->dx[0]) PFK(linear_back)(threads, c->dx[0], dy, c->in[1]->dtype, c->x[1], rows, out, in, 1, c->scratch);
     if (c->dx[1]) PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, 1, c->dx[1], in);
     if (c->dx[2]) PFK(add_columns)(threads, c->dx[2], dy, rows, out);
     return PF_OK;
@@ -53,5 +54,6 @@ static const pfi_case linear_cases[] = {
 };
 
 PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
-       .backward = linear_backward,
-       PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]."));
+       .backward = linear_backward, .stored = 1u << 1,
+       PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a "
+               "storage type."));

@@ -71,6 +71,8 @@ struct pfi_op {
     pf_op_info info;
     pf_dtype dtype;
     unsigned flags;
+    unsigned stored; /* bit k: tensor k may be a frozen weight in a storage type (bfloat16, q4_k, ...): contiguous, and
+                        its stage widens it */
     pfi_stage shape, forward, backward;
     pfi_stage metrics; /* losses: report with pfi_metric after forward */
     const pfi_case *cases;

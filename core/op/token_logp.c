@@ -14,7 +14,7 @@ static pf_status token_logp_forward(pfi_call *c) {
     logp_rows l = logp_rows_of(c);
     int64_t V = c->in[1]->dim[0], chunk = logp_chunk(c);
     const int32_t *target = c->x[3];
-    pf_real *logits = c->scratch, *gathered = logits + chunk * V, *y = c->y, *lse = c->saved[1];
+    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *y = c->y, *lse = c->saved[1];
     for (int64_t r = 0; r < l.rows; r += chunk) {
         int64_t n = PFI_MIN(chunk, l.rows - r);
         logp_logits(c, &l, r, n, logits, gathered);
@@ -48,7 +48,7 @@ static void token_logp_row_gradient(const pfi_call *c, const logp_rows *l, int64
 static pf_status token_logp_backward(pfi_call *c) {
     logp_rows l = logp_rows_of(c);
     int64_t V = c->in[1]->dim[0], C = c->in[0]->dim[1], chunk = logp_chunk(c);
-    pf_real *logits = c->scratch, *gathered = logits + chunk * V, *dgathered = gathered + chunk * C;
+    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *dgathered = gathered + chunk * C;
     pf_real *dh = c->dx[0], *dw = c->dx[1];
     const pf_real *lse = c->saved[1];
     for (int64_t r = 0; r < l.rows; r += chunk) {
@@ -57,7 +57,7 @@ static pf_status token_logp_backward(pfi_call *c) {
         token_logp_row_gradient(c, &l, r, n, logits, lse + r);
         if (dw) PFK(gemm)(c->ctx->threads, true, false, V, C, n, logits, V, gathered, C, 1, dw, C);
         if (!dh) continue;
-        PFK(gemm)(c->ctx->threads, false, false, n, C, V, logits, V, c->x[1], C, 0, dgathered, C);
+        PFK(linear_back)(c->ctx->threads, dgathered, logits, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < C; j++) dh[l.row_node[r + i] * C + j] += dgathered[i * C + j];
     }
@@ -79,6 +79,6 @@ static const pfi_case token_logp_cases[] = {
 };
 
 PFI_OP(token_logp, PFI_PARAMS(token_logp_params), PFI_CASES(token_logp_cases), .shape = token_logp_shape,
-       .forward = token_logp_forward, .backward = token_logp_backward,
+       .forward = token_logp_forward, .backward = token_logp_backward, .stored = 1u << 1,
        PFI_DOC("Log-probability of token target[e] under softmax(h[node[e]] w^T), nats. h[T,C], w[V,C], node[E], "
                "target[E]; result [E]."));

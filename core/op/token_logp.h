@@ -18,6 +18,14 @@ static inline int64_t logp_chunk(const pfi_call *c) {
     return PFI_MIN(PFI_MAX(rows, LOGP_ROWS_MIN), LOGP_ROWS_MAX);
 }
 
+/* bytes at the start of the scratch for widening w; the logits stand behind them */
+static inline size_t logp_wide(const pfi_call *c) {
+    const pf_tensor *w = c->in[1];
+    return PFK(linear_scratch)(c->ctx->threads, w->dtype, w->dim[0], w->dim[1]);
+}
+
+static inline pf_real *logp_space(const pfi_call *c) { return (pf_real *)((char *)c->scratch + logp_wide(c)); }
+
 /* inputs h[T,C] w[V,C] node[E] target[E] */
 static inline pf_status logp_shape(pfi_call *c) {
     const pf_tensor *h = c->in[0], *w = c->in[1];
@@ -38,7 +46,7 @@ static inline pf_status logp_shape(pfi_call *c) {
     /* order, row_first, row_node, and a counter for each node while sorting */
     c->saved_bytes[0] = (size_t)(3 * E + 2 + h->dim[0] + 1) * sizeof(int32_t);
     c->saved_bytes[1] = (size_t)PFI_MAX(E, 1) * sizeof(pf_real); /* logsumexp of each row */
-    c->scratch_bytes = (size_t)(chunk * (w->dim[0] + 2 * h->dim[1])) * sizeof(pf_real);
+    c->scratch_bytes = (size_t)(chunk * (w->dim[0] + 2 * h->dim[1])) * sizeof(pf_real) + logp_wide(c);
     return PF_OK;
 }
 
@@ -74,7 +82,7 @@ static inline void logp_logits(const pfi_call *c, const logp_rows *l, int64_t r,
     int64_t C = c->in[0]->dim[1], V = c->in[1]->dim[0];
     const pf_real *h = c->x[0];
     for (int64_t i = 0; i < n; i++) memcpy(gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *gathered);
-    PFK(gemm)(c->ctx->threads, false, true, n, V, C, gathered, C, c->x[1], C, 0, logits, V);
+    PFK(linear)(c->ctx->threads, logits, gathered, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
 }
 
 #define PFI_LOGP_PARAMS                                                                                                \

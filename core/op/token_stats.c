@@ -37,7 +37,7 @@ static pf_status token_stats_forward(pfi_call *c) {
     logp_rows l = logp_rows_of(c);
     int64_t V = c->in[1]->dim[0], chunk = logp_chunk(c);
     const int32_t *target = c->x[3];
-    pf_real *logits = c->scratch, *gathered = logits + chunk * V, *y = c->y;
+    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *y = c->y;
     for (int64_t r = 0; r < l.rows; r += chunk) {
         int64_t n = PFI_MIN(chunk, l.rows - r);
         logp_logits(c, &l, r, n, logits, gathered);
@@ -65,6 +65,6 @@ static const pfi_case token_stats_cases[] = {
 };
 
 PFI_OP(token_stats, PFI_PARAMS(token_stats_params), PFI_CASES(token_stats_cases), .flags = PFI_NO_GRAD,
-       .shape = token_stats_shape, .forward = token_stats_forward,
+       .stored = 1u << 1, .shape = token_stats_shape, .forward = token_stats_forward,
        PFI_DOC("For each entry of token_logp: entropy in nats, 1 if the target is the likeliest token, mean logit, log "
                "of the sum of squared probabilities. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant."));

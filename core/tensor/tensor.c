@@ -9,6 +9,8 @@
 
 int64_t pfi_dtype_block(pf_dtype d) { return pfk_block(d); }
 
+bool pfi_dtype_stored(pf_dtype d) { return d > PF_I32; }
+
 size_t pfi_dtype_bytes(pf_dtype d, size_t n) { return n / (size_t)pfk_block(d) * pfk_block_bytes(d); }
 
 size_t pfi_dtype_size(pf_dtype d) { return pfk_block(d) == 1 ? pfk_block_bytes(d) : 0; }
@@ -297,7 +299,8 @@ pf_tensor *pf_tensor_detach(pf_tensor *t) {
 pf_status pf_tensor_set_grad(pf_tensor *t, bool on) {
     if (t->node) return pfi_fail(t->ctx, PF_STATE, "only a leaf can be told to collect gradients; detach() it first");
     if (on && t->dtype != PF_F32 && t->dtype != PF_F64)
-        return pfi_fail(t->ctx, PF_TYPE, "a %s tensor cannot collect gradients", pfi_dtype_name(t->dtype));
+        return pfi_fail(t->ctx, PF_TYPE, "a %s tensor cannot collect gradients%s", pfi_dtype_name(t->dtype),
+                        pfi_dtype_stored(t->dtype) ? ": weights in this type are frozen; load them as float32" : "");
     t->needs_grad = on;
     return PF_OK;
 }

@@ -36,6 +36,7 @@ struct pf_tensor {
 size_t pfi_dtype_size(pf_dtype d); /* bytes of one value; 0 for the types that are stored in blocks */
 /* values that are stored together: 1, or 32 or 256 along the last dimension */
 int64_t pfi_dtype_block(pf_dtype d);
+bool pfi_dtype_stored(pf_dtype d);            /* a type that frozen weights are kept in, and nothing is computed in */
 size_t pfi_dtype_bytes(pf_dtype d, size_t n); /* bytes of n values, a multiple of the block */
 const char *pfi_dtype_name(pf_dtype d);       /* "float32" ... */
 
