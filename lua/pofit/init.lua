@@ -16,7 +16,7 @@ local modules = {
   model = "pofit.model", tokenizer = "pofit.tokenizer", batch = "pofit.batch", trainer = "pofit.trainer",
   data = "pofit.data", pair = "pofit.pair", stats = "pofit.stats", progress = "pofit.progress",
   report = "pofit.report", random = "pofit.random", train = "pofit.train", evaluate = "pofit.evaluate",
-  base = "pofit.base", characters = "pofit.characters", run = "pofit.run", steps = "pofit.steps",
+  template = "pofit.template", base = "pofit.base", characters = "pofit.characters", run = "pofit.run", steps = "pofit.steps",
 }
 
 -- name -> function that makes it
