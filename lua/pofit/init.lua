@@ -10,14 +10,34 @@ local pf = {
 }
 for name, f in pairs(core.op) do pf[name] = f end
 
--- name -> module that returns it
-local modules = {
-  gradcheck = "pofit.gradcheck", loss = "pofit.loss", help = "pofit.help", json = "pofit.json", sys = "pofit.sys",
-  model = "pofit.model", tokenizer = "pofit.tokenizer", batch = "pofit.batch", trainer = "pofit.trainer",
-  data = "pofit.data", pair = "pofit.pair", stats = "pofit.stats", progress = "pofit.progress",
-  report = "pofit.report", random = "pofit.random", train = "pofit.train", evaluate = "pofit.evaluate",
-  template = "pofit.template", base = "pofit.base", characters = "pofit.characters", run = "pofit.run", steps = "pofit.steps",
-}
+-- names whose module returns them: pofit.NAME
+local modules = {}
+for name in ([[
+  base
+  batch
+  characters
+  data
+  evaluate
+  exact
+  gradcheck
+  help
+  inject
+  json
+  loss
+  model
+  pair
+  progress
+  random
+  report
+  run
+  stats
+  steps
+  sys
+  template
+  tokenizer
+  train
+  trainer
+]]):gmatch("%w+") do modules[name] = "pofit." .. name end
 
 -- name -> function that makes it
 local made = {

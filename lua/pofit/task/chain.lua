@@ -8,16 +8,23 @@
 -- numbers: `*` always, `+` unless a `*` is next to it or a `-` is before it, `-` unless a `*` is next to it or another
 -- `-` is before it. So several orders are right, and no step that is accepted can change the value.
 --
+-- A problem may begin with operands that belong to nothing: problem = (number ",")* number (op number)+ "?". They are
+-- never part of a step. One of them, the first, may be a cue: in the training split it tells, with a given probability,
+-- which operation the canonical solution takes first, and elsewhere it does not (or tells a wrong one).
+--
 -- Problems are a pure function of seed, split and index. Which split a problem belongs to is decided by a hash of its
--- text alone, so splits share no problem, whatever the seed, the options or the number drawn.
+-- expression alone, so splits share no problem, whatever the seed, the options or the number drawn.
 local random = require "pofit.random"
 local rules = require "pofit.task.chain.rules"
+local edits = require "pofit.task.chain.edits"
+local splits = require "pofit.splits"
 
 local M = {}
 
 ---@class pofit.task.chain
 ---@field modulus integer
-local chain = {}
+---@field stop string a step ends with it
+local chain = {stop = ";"}
 chain.__index = chain
 
 --- The difficulty ladder. A problem's level is the lowest rung that holds it.
@@ -34,77 +41,12 @@ M.ladder = {
 
 local DEFAULT <const> = {operands = {2, 4}, modulus = 100, largest = 9}
 local KNOWN <const> = {
-  modulus = true, operands = true, ops = true, largest = true, seed = true, splits = true, level = true,
+  "modulus", "operands", "ops", "largest", "seed", "splits", "level", "irrelevant", "cue",
 }
-local VOCABULARY <const> = "0123456789+-*=;#?"
+local VOCABULARY <const> = "0123456789+-*=;#?,"
 
--- shares of the hash's range; what they leave is shared by the splits that the caller adds
-local SHARES <const> = {{"train", 0.5}, {"preference", 0.2}, {"heldout", 0.2}}
--- a draw may repeat a problem or fall into another split; so many misses in a row mean that there are no more
-local MISSES <const> = 20000
-
--- raise with the position in the caller's file, however deep in this one the mistake is found
 local function refuse(...)
-  local here, level = debug.getinfo(1, "S").source, 2
-  while debug.getinfo(level + 1, "S") and debug.getinfo(level, "S").source == here do
-    level = level + 1
-  end
-  error("task.chain: " .. string.format(...), level)
-end
-
-local function regions(extra)
-  local out, low = {}, 0
-  for _, share in ipairs(SHARES) do
-    out[#out + 1] = {name = share[1], low = low, high = low + share[2]}
-    low = low + share[2]
-  end
-  local each = (1 - low) / math.max(1, #extra)
-  for i, name in ipairs(extra) do
-    out[#out + 1] = {name = name, low = low + (i - 1) * each, high = low + i * each}
-  end
-  return out
-end
-
---- A task.
----@param o? table modulus (100), operands ({least, most}, {2, 4}), ops ("+-*"), largest (9: the largest number of a
---- problem), seed (1), splits (names besides train, preference, heldout), level (a rung of M.ladder that sets modulus,
---- operands and largest)
----@return pofit.task.chain
-function M.new(o)
-  o = o or {}
-  for name in pairs(o) do
-    if not KNOWN[name] then
-      refuse("unknown option %s; there are modulus, operands, ops, largest, seed, splits, level", tostring(name))
-    end
-  end
-  local rung = o.level and M.ladder[o.level] or DEFAULT
-  if o.level and not M.ladder[o.level] then
-    refuse("level is one of 1 to %d, not %s", #M.ladder, tostring(o.level))
-  end
-  local self = setmetatable({}, chain)
-  self.modulus = o.modulus or rung.modulus
-  self.operands = o.operands or rung.operands
-  self.largest = o.largest or math.min(rung.largest, self.modulus - 1)
-  self.ops = {}
-  for op in (o.ops or "+-*"):gmatch(".") do
-    self.ops[#self.ops + 1] = op:find("[%+%-%*]") and op or refuse("ops are of + - *, not %q", op)
-  end
-  self.seed = o.seed or 1
-  self.regions = regions(o.splits or {})
-  self.made = {}
-  local least, most = self.operands[1], self.operands[2]
-  if math.type(self.modulus) ~= "integer" or self.modulus < 2 or self.modulus > 1000000000 then
-    refuse("modulus is an integer from 2 to 1000000000, not %s", tostring(self.modulus))
-  elseif math.type(least) ~= "integer" or math.type(most) ~= "integer" or least < 2 or most < least then
-    refuse("operands is {least, most} with 2 <= least <= most")
-  elseif math.type(self.largest) ~= "integer" or self.largest < 1 or self.largest >= self.modulus then
-    refuse("largest is an integer from 1 to modulus - 1 = %d, not %s", self.modulus - 1, tostring(self.largest))
-  elseif #self.ops == 0 then
-    refuse("ops names no operation")
-  elseif math.type(self.seed) ~= "integer" then
-    refuse("seed is an integer, not %s", tostring(self.seed))
-  end
-  return self
+  splits.refuse("chain", ...)
 end
 
 -- ---- problems ----
@@ -123,10 +65,12 @@ local function level(task, numbers)
 end
 
 local function describe(task, expression)
+  local irrelevant = expression.irrelevant or {}
   return {
-    text = rules.text(expression) .. "?",
+    text = (#irrelevant > 0 and table.concat(irrelevant, ",") .. "," or "") .. rules.text(expression) .. "?",
     numbers = expression.numbers,
     ops = expression.ops,
+    irrelevant = irrelevant,
     operands = #expression.numbers,
     modulus = task.modulus,
     answer = rules.value(expression, task.modulus),
@@ -140,49 +84,110 @@ local function draw(task, g)
     numbers[i] = g:int(0, task.largest)
     ops[i - 1] = i > 1 and g:pick(task.ops) or nil
   end
-  return {numbers = numbers, ops = ops}
+  local expression = {numbers = numbers, ops = ops}
+  return rules.text(expression), expression
 end
 
-local function region(task, split)
-  local names = {}
-  for i, r in ipairs(task.regions) do
-    if r.name == split then
-      return r
+-- The cue's number: k for the k-th of the task's operations. It names the operation that the canonical solution takes
+-- first, with the split's probability, else one of the others.
+local function cue(task, expression, split, g)
+  local first = rules.first_op(expression)
+  local agrees = g:uniform() < (task.cue[split] or 1 / #task.ops)
+  local others, named = {}, 1
+  for k, op in ipairs(task.ops) do
+    if op == first then
+      named = k
+    else
+      others[#others + 1] = k
     end
-    names[i] = r.name
   end
-  refuse("no split %q; there are %s, and splits = {...} adds more", tostring(split), table.concat(names, ", "))
+  return agrees and named or g:pick(others)
 end
 
---- The i-th problem of a split: {text, answer, level, operands, numbers, ops, modulus, split, index}.
+-- what stands before the expression; from a stream of its own, so that the expressions stay as they are
+local function surround(task, expression, split, index)
+  local g = random.new(task.seed, ("chain:irrelevant:%s:%d"):format(split, index))
+  local irrelevant = {}
+  if task.cue then
+    irrelevant[1] = cue(task, expression, split, g)
+  end
+  for _ = 1, task.irrelevant do
+    irrelevant[#irrelevant + 1] = g:int(0, task.largest)
+  end
+  expression.irrelevant = irrelevant
+  return describe(task, expression)
+end
+
+local function check(self)
+  local least, most = self.operands[1], self.operands[2]
+  if math.type(self.modulus) ~= "integer" or self.modulus < 2 or self.modulus > 1000000000 then
+    refuse("modulus is an integer from 2 to 1000000000, not %s", tostring(self.modulus))
+  elseif math.type(least) ~= "integer" or math.type(most) ~= "integer" or least < 2 or most < least then
+    refuse("operands is {least, most} with 2 <= least <= most")
+  elseif math.type(self.largest) ~= "integer" or self.largest < 1 or self.largest >= self.modulus then
+    refuse("largest is an integer from 1 to modulus - 1 = %d, not %s", self.modulus - 1, tostring(self.largest))
+  elseif #self.ops == 0 then
+    refuse("ops names no operation")
+  elseif math.type(self.irrelevant) ~= "integer" or self.irrelevant < 0 then
+    refuse("irrelevant is a number of operands from 0, not %s", tostring(self.irrelevant))
+  elseif self.cue and (#self.ops < 2 or self.modulus <= #self.ops) then
+    refuse("a cue needs two operations and a modulus above their number")
+  end
+end
+
+local function cue_of(value)
+  if value == nil or value == false then
+    return nil
+  end
+  local out = type(value) == "number" and {train = value} or value
+  for split, p in pairs(type(out) == "table" and out or {[""] = false}) do
+    if type(p) ~= "number" or p < 0 or p > 1 then
+      refuse("cue is a probability, or a table of them by split; %q has %s", tostring(split), tostring(p))
+    end
+  end
+  return out
+end
+
+--- A task.
+---@param o? table modulus (100), operands ({least, most}, {2, 4}), ops ("+-*"), largest (9: the largest number of a
+--- problem), seed (1), splits (names besides train, preference, heldout), level (a rung of M.ladder that sets modulus,
+--- operands and largest), irrelevant (0: how many operands that belong to nothing), cue (none; the probability with
+--- which the first of them names the first operation: a number for the training split, or a table by split, for
+--- instance {train = 0.9, heldout = 0}; in a split that is not named it is chance)
+---@return pofit.task.chain
+function M.new(o)
+  o = o or {}
+  splits.check("chain", o, KNOWN)
+  local rung = o.level and M.ladder[o.level] or DEFAULT
+  if o.level and not M.ladder[o.level] then
+    refuse("level is one of 1 to %d, not %s", #M.ladder, tostring(o.level))
+  end
+  local self = setmetatable({}, chain)
+  self.modulus = o.modulus or rung.modulus
+  self.operands = o.operands or rung.operands
+  self.largest = o.largest or math.min(rung.largest, self.modulus - 1)
+  self.ops = {}
+  for op in (o.ops or "+-*"):gmatch(".") do
+    self.ops[#self.ops + 1] = op:find("[%+%-%*]") and op or refuse("ops are of + - *, not %q", op)
+  end
+  self.seed = o.seed or 1
+  self.irrelevant = o.irrelevant or 0
+  self.cue = cue_of(o.cue)
+  check(self)
+  self.drawn = splits.new{
+    name = "chain", seed = self.seed, extra = o.splits,
+    draw = function(g) return draw(self, g) end,
+    describe = function(expression, split, index) return surround(self, expression, split, index) end,
+  }
+  return self
+end
+
+--- The i-th problem of a split: {text, answer, level, operands, numbers, ops, irrelevant, modulus, split, index}.
 ---@param split string
 ---@param i integer from 1
 ---@return table problem
 function chain:problem(split, i)
-  local r = region(self, split)
-  local made = self.made[split]
-  if not made then
-    made = {seen = {}, generator = random.new(self.seed, "chain:" .. split)}
-    self.made[split] = made
-  end
-  local misses = 0
-  while #made < i do
-    local expression = draw(self, made.generator)
-    local text = rules.text(expression)
-    local place = random.uniform(0, text, 0)
-    if place >= r.low and place < r.high and not made.seen[text] then
-      local problem = describe(self, expression)
-      made.seen[text], misses = true, 0
-      made[#made + 1] = problem
-      problem.split, problem.index = split, #made
-    else
-      misses = misses + 1
-      if misses > MISSES then
-        refuse("split %s has only about %d different problems at this difficulty; %d were asked for", split, #made, i)
-      end
-    end
-  end
-  return made[i]
+  return self.drawn:get(split, i)
 end
 
 --- Problems first to first + n - 1 of a split.
@@ -191,11 +196,7 @@ end
 ---@param first? integer 1
 ---@return table[]
 function chain:problems(split, n, first)
-  local out = {}
-  for i = 1, n do
-    out[i] = self:problem(split, (first or 1) + i - 1)
-  end
-  return out
+  return self.drawn:list(split, n, first)
 end
 
 --- Read a problem from its text; nil and the reason if it is none.
@@ -234,6 +235,13 @@ function chain:solution(problem, o)
   end)
 end
 
+--- Every right solution of a problem, each once: all orders of its operations that are right.
+---@param problem table|string
+---@return string[]
+function chain:solutions(problem)
+  return rules.solutions(given(self, problem), self.modulus)
+end
+
 --- Rows for supervised training: {prompt, completion, problem}.
 ---@param split string
 ---@param n integer
@@ -252,8 +260,17 @@ end
 --- Judge a solution. Every step is carried out again on the expression that is left.
 ---@param problem table|string
 ---@param text string
----@return table verdict {correct, answer, answer_correct, steps, error}; error is nil or
---- {step, type = "value"|"operand"|"operator"|"order"|"format"|"answer"|"unfinished", message, first, last}
+---@return table verdict {correct, answer, answer_correct, steps, error}; error is nil or {step, type, message, first,
+--- last} with a type of
+---   value      the result of the operation is another
+---   operator   the two numbers stand there, with another operation between them
+---   swap       the operation stands there with its numbers the other way round
+---   omission   the two numbers stand there, but a term between them is left out
+---   operand    the operation does not stand there
+---   order      it stands there, but taking it now changes the value
+---   answer     the steps are right, the answer says something else
+---   format, unfinished   what stands there is neither a step nor the answer; the text ends too early
+--- A step after one that cannot be carried out has the type "lost".
 function chain:verify(problem, text)
   problem = given(self, problem)
   return rules.verify(problem, self.modulus, problem.answer, text)
@@ -276,6 +293,38 @@ function chain:steps(text, problem)
   return steps
 end
 
+-- ---- wrong steps, for pf.inject ----
+
+--- The types of mistakes that chain:edits makes.
+---@return string[]
+function chain:types() -- luacheck: ignore self
+  return edits.types
+end
+
+--- Candidates for a wrong step of a type in the place of a right one; chain:prove says which are wrong indeed.
+---@param problem table
+---@param before string the right steps before it
+---@param right string the right step
+---@param kind string a type of chain:types()
+---@param g pofit.random.generator
+---@return string[]
+function chain:edits(problem, before, right, kind, g)
+  local steps = self:verify(problem, before .. right).steps
+  local left = #steps > 1 and rules.expression(steps[#steps - 1].state .. "?", self.modulus) or problem
+  return edits.candidates(left, steps[#steps], self, kind, g)
+end
+
+--- The type of a wrong step in the place of a right one; nil and the reason if it is not wrong.
+---@param problem table
+---@param before string the right steps before it
+---@param right string
+---@param text string
+---@return string? type
+---@return string? why
+function chain:prove(problem, before, right, text)
+  return edits.prove(self, problem, before, right, text)
+end
+
 --- The characters that problems and solutions are written with, the same on every rung.
 ---@return string[]
 function chain:vocabulary() -- luacheck: ignore self
@@ -291,7 +340,8 @@ end
 ---@return integer solution
 function chain:longest()
   local most, wide, number = self.operands[2], #tostring(self.modulus - 1), #tostring(self.largest)
-  return most * (number + 1), (most - 1) * (3 * wide + 3) + 1 + wide
+  local before = (self.irrelevant + (self.cue and 1 or 0)) * (number + 1)
+  return before + most * (number + 1), (most - 1) * (3 * wide + 3) + 1 + wide
 end
 
 return M

@@ -1,9 +1,11 @@
 --- The rules of CHAIN: reading, reducing and judging. pofit.task.chain is the door; its first comment has the grammar.
 local M = {}
 
--- An expression is {numbers = {...}, ops = {...}}: ops[i] stands between numbers[i] and numbers[i + 1].
+-- An expression is {numbers = {...}, ops = {...}}: ops[i] stands between numbers[i] and numbers[i + 1]. Operands that
+-- belong to nothing are in its field irrelevant.
 
-local function apply(a, op, b, modulus)
+--- What one operation gives.
+function M.apply(a, op, b, modulus)
   a, b = a % modulus, b % modulus
   if op == "*" then
     return a * b % modulus
@@ -34,24 +36,57 @@ local function reduce(e, i, result)
   return {numbers = numbers, ops = ops}
 end
 
+-- the places that are ready, those of `*` first, else from the left
+local function ready_places(e)
+  local ready = {}
+  for pass = 1, 2 do
+    for i, op in ipairs(e.ops) do
+      if is_ready(e, i) and (op == "*") == (pass == 1) then
+        ready[#ready + 1] = i
+      end
+    end
+  end
+  return ready
+end
+
+--- The operation that the canonical solution takes first.
+function M.first_op(e)
+  return e.ops[ready_places(e)[1]]
+end
+
+local function take(e, i, modulus)
+  local a, op, b = e.numbers[i], e.ops[i], e.numbers[i + 1]
+  local result = M.apply(a, op, b, modulus)
+  return ("%d%s%d=%d;"):format(a, op, b, result), reduce(e, i, result)
+end
+
+--- Every right solution, each once: all orders of taking operations that are ready.
+---@return string[]
+function M.solutions(e, modulus)
+  local out, seen = {}, {}
+  local function go(state, text)
+    if #state.ops == 0 then
+      text = text .. "#" .. state.numbers[1]
+      if not seen[text] then
+        seen[text], out[#out + 1] = true, text
+      end
+      return
+    end
+    for _, i in ipairs(ready_places(state)) do
+      local step, after = take(state, i, modulus)
+      go(after, text .. step)
+    end
+  end
+  go(e, "")
+  return out
+end
+
 --- Reduce to one number; choose(ready) picks from the ready places, those of `*` first, else from the left.
 -- Returns the written solution and its answer.
 function M.solve(e, modulus, choose)
   local out = {}
   while #e.ops > 0 do
-    local ready = {}
-    for pass = 1, 2 do
-      for i, op in ipairs(e.ops) do
-        if is_ready(e, i) and (op == "*") == (pass == 1) then
-          ready[#ready + 1] = i
-        end
-      end
-    end
-    local i = choose(ready)
-    local a, op, b = e.numbers[i], e.ops[i], e.numbers[i + 1]
-    local result = apply(a, op, b, modulus)
-    out[#out + 1] = ("%d%s%d=%d;"):format(a, op, b, result)
-    e = reduce(e, i, result)
+    out[#out + 1], e = take(e, choose(ready_places(e)), modulus)
   end
   return table.concat(out) .. "#" .. e.numbers[1], e.numbers[1]
 end
@@ -72,7 +107,7 @@ end
 
 --- Read "3+4*2-5?"; nil and the reason if it is no problem.
 function M.expression(text, modulus)
-  local numbers, ops, at = {}, {}, 1
+  local irrelevant, numbers, ops, at = {}, {}, {}, 1
   while true do
     local digits = text:match("^%d+", at) or ""
     local n = number(digits)
@@ -83,11 +118,15 @@ function M.expression(text, modulus)
     at = at + #digits
     local op = text:sub(at, at)
     if op == "?" and at == #text and #ops > 0 then
-      return {numbers = numbers, ops = ops}
-    elseif not op:find("^[%+%-%*]$") then
+      return {numbers = numbers, ops = ops, irrelevant = irrelevant}
+    elseif not op:find("^[%+%-%*]$") and not (op == "," and #ops == 0) then
       return nil, ("not a problem: %q has neither an operation nor the final ? at character %d"):format(text, at)
     end
-    ops[#ops + 1] = op
+    if op == "," then
+      irrelevant[#irrelevant + 1], numbers[1] = n, nil
+    else
+      ops[#ops + 1] = op
+    end
     at = at + 1
   end
 end
@@ -117,10 +156,11 @@ local function anywhere()
   return true
 end
 
-local function stands(states, a, b)
+-- is there a place i where a number a, and n places on a number b, stand, and fits(expression, i)?
+local function stand(states, a, b, n, fits)
   for _, e in ipairs(states) do
-    for i = 1, #e.ops do
-      if e.numbers[i] == a and e.numbers[i + 1] == b then
+    for i = 1, #e.numbers - n do
+      if e.numbers[i] == a and e.numbers[i + n] == b and fits(e, i) then
         return true
       end
     end
@@ -128,23 +168,35 @@ local function stands(states, a, b)
   return false
 end
 
+-- why a step cannot be carried out in any of the states: type and message
+local function misread(states, step)
+  local written, left = ("%d%s%d"):format(step.a, step.op, step.b), M.text(states[1])
+  local function same_op(e, i)
+    return e.ops[i] == step.op
+  end
+  if stand(states, step.a, step.b, 1, anywhere) then
+    return "operator", ("%s is not the operation between these numbers in %s"):format(written, left)
+  elseif stand(states, step.b, step.a, 1, same_op) then
+    return "swap", ("%s stands the other way round in %s"):format(written, left)
+  elseif stand(states, step.a, step.b, 2, function(e, i) return same_op(e, i) or same_op(e, i + 1) end) then
+    return "omission", ("%s leaves out what stands between in %s"):format(written, left)
+  end
+  return "operand", ("%s does not stand in %s"):format(written, left)
+end
+
 -- Carry out one step: returns the states after it, and the type of the mistake with a message, if there is one.
 local function carry_out(states, step, modulus)
   local after = advance(states, step, is_ready)
-  local written = ("%d%s%d"):format(step.a, step.op, step.b)
   if not after then
     after = advance(states, step, anywhere)
-    local left = M.text(states[1])
     if after then
-      return after, "order", ("%s is not ready in %s"):format(written, left)
-    elseif stands(states, step.a, step.b) then
-      return nil, "operator", ("%s is not the operation between these numbers in %s"):format(written, left)
+      return after, "order", ("%d%s%d is not ready in %s"):format(step.a, step.op, step.b, M.text(states[1]))
     end
-    return nil, "operand", ("%s does not stand in %s"):format(written, left)
+    return nil, misread(states, step)
   end
-  local right = apply(step.a, step.op, step.b, modulus)
+  local right = M.apply(step.a, step.op, step.b, modulus)
   if step.result ~= right then
-    return after, "value", ("%s is %d, not %d"):format(written, right, step.result)
+    return after, "value", ("%d%s%d is %d, not %d"):format(step.a, step.op, step.b, right, step.result)
   end
   return after
 end
