@@ -337,6 +337,19 @@ PF_API pf_status pf_reference_logp(pf_model *m, const pf_sequence *s, size_t n, 
 
 /* ---- generating ----------------------------------------------------------------------------------------------- */
 
+/* A new token of a sample. Its text is what is certain now: a token may be half a character, or begin a stop text; the
+ * rest comes with a later one. Joined, the texts of a sample are its text (unless it was ended by on_token, or the
+ * decoder took back what it had said before). */
+typedef struct pf_token {
+    size_t prompt; /* from 0 */
+    int sample;    /* of the prompt, from 0 */
+    int32_t id;
+    float logp;       /* nats, at temperature 1 over the whole vocabulary */
+    const char *text; /* valid UTF-8, text_len bytes; borrowed; "" without tokenizer */
+    size_t text_len;
+    bool last; /* of the sample */
+} pf_token;
+
 typedef struct pf_generate_options {
     int samples;             /* a prompt; at least 1 */
     int max_tokens;          /* new tokens a sample at most; 0: what the context leaves */
@@ -350,9 +363,12 @@ typedef struct pf_generate_options {
     int n_stop_ids;
     uint64_t seed;
     int batch; /* samples computed together; 0: chosen */
+    /* told of every token as it comes, in the calling thread; false ends its sample there. May be NULL */
+    bool (*on_token)(void *ud, const pf_token *t);
+    void *ud;
 } pf_generate_options;
 
-typedef enum pf_finish { PF_FINISH_EOS, PF_FINISH_STOP, PF_FINISH_LENGTH } pf_finish;
+typedef enum pf_finish { PF_FINISH_EOS, PF_FINISH_STOP, PF_FINISH_LENGTH, PF_FINISH_CANCELLED } pf_finish;
 
 typedef struct pf_sample {
     int32_t *ids; /* new tokens, EOS or stop token included */

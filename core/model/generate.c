@@ -18,6 +18,7 @@ typedef struct gen_seq {
     size_t logp_room;
     pfi_ints ids, pages;
     int32_t next; /* token to feed */
+    pfi_buf told; /* text that on_token was given */
 } gen_seq;
 
 typedef struct gen_run {
@@ -28,6 +29,7 @@ typedef struct gen_run {
     gen_seq *seq; /* those in flight first */
     int64_t n_seq;
     pfi_candidate *work;
+    const pf_sample *samples; /* of all prompts: tells whose a sample is */
 } gen_run;
 
 /* ---- one sample ---- */
@@ -103,6 +105,21 @@ static pf_status gen_stop_text(gen_run *g, gen_seq *s, bool *stopped) {
     return PF_OK;
 }
 
+/* Tell of the newest token and the text that it settles; *done if the caller wants no more. */
+static pf_status gen_tell(gen_run *g, gen_seq *s, bool *done) {
+    const char *text = s->out->text ? s->out->text : "";
+    size_t len = s->out->text ? s->out->text_len : 0, n = s->ids.len - 1;
+    if (!*done) len = pfi_text_settled(text, len, g->o->stop, g->o->n_stop);
+    bool more = len > s->told.len && memcmp(text, s->told.len ? s->told.data : "", s->told.len) == 0;
+    size_t at = (size_t)(s->out - g->samples), each = (size_t)g->o->samples, from = more ? s->told.len : len;
+    pf_token t = {at / each, (int)(at % each), s->ids.data[n], s->out->logp[n], text + from, len - from, *done};
+    if (more) PF_TRY(pfi_buf_add(g->ctx, &s->told, text + from, len - from));
+    if (g->o->on_token(g->o->ud, &t) || *done) return PF_OK;
+    *done = true;
+    s->out->finish = PF_FINISH_CANCELLED;
+    return PF_OK;
+}
+
 /* Add a token to the sample; *done when it is the last. */
 static pf_status gen_take(gen_run *g, gen_seq *s, int32_t id, float logp, bool *done) {
     if (s->ids.len == s->logp_room) {
@@ -116,17 +133,19 @@ static pf_status gen_take(gen_run *g, gen_seq *s, int32_t id, float logp, bool *
     PF_TRY(pfi_ints_add(g->ctx, &s->ids, id));
     s->next = id;
     pf_finish why;
+    bool stopped = false;
     *done = gen_stops(g, id, &why);
-    if (*done) s->out->finish = why;
-    if (!*done && g->o->n_stop) {
-        PF_TRY(gen_stop_text(g, s, done));
-        if (*done) s->out->finish = PF_FINISH_STOP;
+    if (g->o->on_token || (!*done && g->o->n_stop)) PF_TRY(gen_stop_text(g, s, &stopped));
+    if (!*done && stopped) {
+        *done = true;
+        why = PF_FINISH_STOP;
     }
     if (!*done && (int64_t)(s->prompt->n + s->ids.len) >= s->limit) {
         *done = true;
-        s->out->finish = PF_FINISH_LENGTH;
+        why = PF_FINISH_LENGTH;
     }
-    return PF_OK;
+    if (*done) s->out->finish = why;
+    return g->o->on_token ? gen_tell(g, s, done) : PF_OK;
 }
 
 /* hand the sample over and give its places back */
@@ -138,6 +157,7 @@ static pf_status gen_finish(gen_run *g, gen_seq *s) {
     s->ids = (pfi_ints){0};
     for (size_t i = 0; i < s->pages.len; i++) PF_TRY(pfi_ints_add(g->ctx, &g->pass.free_pages, s->pages.data[i]));
     pfi_ints_free(g->ctx, &s->pages);
+    pfi_buf_free(g->ctx, &s->told);
     pfi_free(g->ctx, s->list);
     s->list = NULL;
     return PF_OK;
@@ -300,6 +320,7 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
         pfi_free(ctx, g->seq[i].list);
         pfi_ints_free(ctx, &g->seq[i].ids);
         pfi_ints_free(ctx, &g->seq[i].pages);
+        pfi_buf_free(ctx, &g->seq[i].told);
     }
     g->n_seq = 0;
     for (int64_t i = 0; s && i < n; i++) pfi_free(ctx, (void *)(uintptr_t)s[i].ids);
@@ -384,7 +405,7 @@ pf_status pf_generate(pf_model *m, const pf_sequence *prompts, size_t n, const p
     size_t total = n * (size_t)opt->samples;
     pf_sample *samples = pfi_calloc(ctx, total + 1, sizeof *samples);
     if (!samples) return PF_NOMEM;
-    gen_run g = {.m = m, .ctx = ctx, .o = opt};
+    gen_run g = {.m = m, .ctx = ctx, .o = opt, .samples = samples};
     pfi_step *open = ctx->step;
     ctx->step = NULL;
     bool recording = pf_set_recording(ctx, false);

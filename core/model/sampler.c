@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int sampler_order(const void *a, const void *b) {
     const pfi_candidate *x = a, *y = b;
@@ -55,4 +56,15 @@ int32_t pfi_sample_token(const float *logits, int64_t n, const pf_generate_optio
     }
     *logp = (float)((double)logits[id] - top - log(sum));
     return id;
+}
+
+size_t pfi_text_settled(const char *text, size_t len, const char *const *stop, int n_stop) {
+    while (len >= 3 && memcmp(text + len - 3, "\xEF\xBF\xBD", 3) == 0) len -= 3;
+    size_t settled = len;
+    for (int i = 0; i < n_stop; i++) {
+        size_t n = PFI_MIN(strlen(stop[i]), len + 1) - 1; /* the whole stop text would have ended the sample */
+        while (n > 0 && memcmp(text + len - n, stop[i], n) != 0) n--;
+        settled = PFI_MIN(settled, len - n);
+    }
+    return settled;
 }

@@ -109,6 +109,7 @@ typedef struct lpf_interrupt {
     volatile int asked;   /* set by the signal */
     volatile int poll;    /* the script looks for itself: do not raise */
     pf_ctx *volatile ctx; /* what pf_cancel stops; NULL until the library is used */
+    void (*arm)(void);    /* forget what was asked and listen again: a second Ctrl-C would end the program */
 } lpf_interrupt;
 
 #endif

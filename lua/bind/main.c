@@ -60,6 +60,11 @@ static void main_on_signal(int sig) {
     lua_sethook(main_state, main_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
+static void main_arm(void) {
+    main_interrupt.asked = 0;
+    signal(SIGINT, main_on_signal);
+}
+
 /* ---- running ---- */
 
 static int main_message(lua_State *L) {
@@ -328,6 +333,7 @@ int main(int argc, char **argv) {
     if (!L) return main_fail("not enough memory", "");
     luaL_openlibs(L);
     lpf_install(L, a.lua_dir);
+    main_interrupt.arm = main_arm;
     lua_pushlightuserdata(L, &main_interrupt);
     lua_setfield(L, LUA_REGISTRYINDEX, LPF_INTERRUPT);
     if (!a.code && !a.stubs && !a.helping && a.script >= argc && isatty(0)) {

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 
 #include "bind.h"
 #include "file/file.h"
@@ -85,6 +86,13 @@ static int sys_exists(lua_State *L) {
 
 static int sys_is_dir(lua_State *L) {
     lua_pushboolean(L, pfi_file_is_dir(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* a regular file: no directory, device or pipe */
+static int sys_is_file(lua_State *L) {
+    struct stat st;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &st) == 0 && S_ISREG(st.st_mode));
     return 1;
 }
 
@@ -278,6 +286,44 @@ static int sys_poll(lua_State *L) {
     return 1;
 }
 
+/* rearm() -> had the user asked to stop? That is forgotten, and the next Ctrl-C is a first one again. */
+static int sys_rearm(lua_State *L) {
+    lpf_interrupt *i = sys_interrupt(L);
+    lua_pushboolean(L, i && i->asked);
+    if (i && i->arm) i->arm();
+    return 1;
+}
+
+/* ask(prompt) -> a line from standard input; nil, "end"; or nil, "interrupted" (Ctrl-C, while poll(true) holds) */
+static int sys_ask(lua_State *L) {
+    luaL_Buffer b;
+    lpf_interrupt *i = sys_interrupt(L);
+    fputs(luaL_checkstring(L, 1), stdout);
+    fflush(stdout);
+    luaL_buffinit(L, &b);
+    for (size_t n = 0;; n++) {
+        struct pollfd f = {.fd = STDIN_FILENO, .events = POLLIN};
+        char c;
+        bool again = poll(&f, 1, -1) < 0 && errno == EINTR; /* unlike read, poll is not begun again after a signal */
+        if (i && i->asked) {
+            lua_pushnil(L);
+            lua_pushliteral(L, "interrupted");
+            return 2;
+        }
+        if (again) continue;
+        if (read(STDIN_FILENO, &c, 1) <= 0) {
+            if (n > 0) break; /* a last line without its end */
+            lua_pushnil(L);
+            lua_pushliteral(L, "end");
+            return 2;
+        }
+        if (c == '\n') break;
+        luaL_addchar(&b, c);
+    }
+    luaL_pushresult(&b);
+    return 1;
+}
+
 /* ---- numbers ---- */
 
 static int sys_uniform(lua_State *L) {
@@ -308,6 +354,7 @@ static const luaL_Reg sys_functions[] = {
     {"mkdirs", sys_mkdirs},
     {"exists", sys_exists},
     {"is_dir", sys_is_dir},
+    {"is_file", sys_is_file},
     {"size", sys_size},
     {"truncate", sys_truncate},
     {"remove", sys_remove},
@@ -320,6 +367,8 @@ static const luaL_Reg sys_functions[] = {
     {"date", sys_date},
     {"interrupted", sys_interrupted},
     {"poll", sys_poll},
+    {"rearm", sys_rearm},
+    {"ask", sys_ask},
     {"uniform", sys_uniform},
     {"normal", sys_normal},
     {"hash", sys_hash},

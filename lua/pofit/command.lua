@@ -42,6 +42,13 @@ local function run(name, command, words)
   return command.run(opt)
 end
 
+--- A mistake on the command line that the options' declaration cannot see: told, and the program ends with 2.
+---@param message string
+function M.usage(message)
+  io.stderr:write("pofit: ", message, "\n       (--help lists the options)\n")
+  os.exit(2, true)
+end
+
 local function usage(message)
   io.stderr:write("pofit: ", message, "\n       (pofit help lists the commands)\n")
   os.exit(2, true)

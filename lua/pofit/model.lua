@@ -17,16 +17,25 @@ local function prompt_ids(tok, prompt, i)
     type(prompt)))
 end
 
+--- The ids of a prompt as generate reads it: a text, a conversation, or ids.
+---@param prompt string|table
+---@return integer[]
+function methods:prompt_ids(prompt)
+  return prompt_ids(self.tokenizer, prompt, 1)
+end
+
 local function is_single(prompts)
   return type(prompts) == "string" or type(prompts) == "table"
     and (math.type(prompts[1]) == "integer" or chat.is_messages(prompts))
 end
 
 --- Sample answers. prompts: a list of texts, conversations or lists of ids, or a single one, which counts as a list of
---- one. Returns for each prompt a list of n samples {ids=, text=, logp=, finish="eos"|"stop"|"length"}; logp are the
---- tokens' log-probabilities at temperature 1. temperature 0 is greedy. Equal seed, prompt and sample number give the
---- same sample, whatever else is asked for. opts: n, max_tokens, temperature, top_p, top_k, min_p, stop (a text or
---- several), stop_ids, seed, batch (samples computed together).
+--- one. Returns for each prompt a list of n samples {ids=, text=, logp=, finish=}; logp are the tokens'
+--- log-probabilities at temperature 1, finish is "eos", "stop", "length" or "cancelled". temperature 0 is greedy. Equal seed, prompt and
+--- sample number give the same sample, whatever else is asked for. opts: n, max_tokens, temperature, top_p, top_k,
+--- min_p, stop (a text or several), stop_ids, seed, batch (samples computed together), on_token: told of each token as
+--- it comes, as {prompt=, sample=, id=, logp=, text=, last=}; text is what is certain now, half a character waits.
+--- on_token may return false to end the sample there.
 ---@param prompts string|table
 ---@param opts? table
 ---@return table[][]

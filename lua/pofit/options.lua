@@ -8,6 +8,7 @@
 --     {"targets", {"q_proj", "v_proj"}, "matrices to adapt"},            -- a list: --targets q_proj,k_proj
 --     {"data", nil, "preferences", type = "string", required = true},    -- no default: the type is said
 --     {"files", {}, "what to read", bare = true},                        -- may be given without its name: FILES...
+--     {"tokens", 99, "how many", alias = "n_predict -n"},                -- other names: --n-predict 7, -n 7
 --   }
 --
 -- On the command line `-` and `_` in names are the same; a flag wins over the file, the file over the default.
@@ -17,7 +18,7 @@ local V = require "pofit.options.value"
 local M = {nearest = V.nearest, help = help.text}
 
 local TYPES <const> = {"number", "integer", "boolean", "string", "list"}
-local FIELDS <const> = {"type", "of", "min", "max", "above", "choices", "required", "bare"}
+local FIELDS <const> = {"type", "of", "min", "max", "above", "choices", "required", "bare", "alias"}
 
 -- Every recipe has these; one that declares the same name gives it another default or help text. What belongs to one
 -- invocation, and not to the run, stays out of the list for config.json.
@@ -88,13 +89,16 @@ end
 ---@param common? string[] which of the options that every recipe has; all of them unless said
 ---@return table spec
 function M.spec(declaration, common)
-  local spec = {description = "", options = {}, names = {}, by_name = {}}
-  local function add(o, common)
+  local spec = {description = "", options = {}, names = {}, by_name = {}, alias = {}}
+  local function add(o, shared)
     if not spec.by_name[o.name] then
-      o.common = common
+      o.common = shared
       spec.options[#spec.options + 1] = o
       spec.names[#spec.names + 1] = o.name
       spec.by_name[o.name] = o
+      for word in (o.alias or ""):gmatch("%S+") do
+        spec.alias[word] = o
+      end
       return true
     end
   end
@@ -117,8 +121,11 @@ end
 
 -- ---- reading ----
 
--- one word of the command line: name, value after "=" (or nil)
-local function word_parts(word)
+-- one word of the command line: name, value after "=" (or nil); a letter keeps its dash
+local function word_parts(spec, word)
+  if spec.alias[word] and word:find("^%-%a$") then
+    return word
+  end
   local name, value = word:match("^%-%-([%a][%w_-]*)=(.*)$")
   if name then
     return V.plain(name), value
@@ -167,8 +174,8 @@ end
 
 -- reads the flag that word i is, and its value; returns its option and the number of the last word read
 local function take_flag(spec, given, argv, i)
-  local name, value = word_parts(argv[i])
-  local o = spec.by_name[name]
+  local name, value = word_parts(spec, argv[i])
+  local o = spec.by_name[name] or spec.alias[name]
   local off = not o and negated(spec, name)
   o = o or off
   if not o then
@@ -198,13 +205,13 @@ end
 local function read_flags(spec, argv)
   local given, i, before = {}, 1, nil
   while i <= #argv do
-    local bare = not word_parts(argv[i]) and not argv[i]:find("^%-.") and bare_option(spec, given)
+    local bare = not word_parts(spec, argv[i]) and not argv[i]:find("^%-.") and bare_option(spec, given)
     if bare then
       local ok, message = take_bare(bare, given, argv[i])
       if not ok then
         return nil, message
       end
-    elseif not word_parts(argv[i]) then
+    elseif not word_parts(spec, argv[i]) then
       return stray(argv[i], before)
     else
       local o, last = take_flag(spec, given, argv, i)

@@ -101,7 +101,7 @@ function Tokenizer:chat(messages, opts) end
 ---@field ids integer[]
 ---@field text string?
 ---@field logp number[] at temperature 1
----@field finish "eos"|"stop"|"length"
+---@field finish "eos"|"stop"|"length"|"cancelled"
 
 ---@class pofit.Model
 ---@field tokenizer pofit.Tokenizer?
@@ -135,8 +135,12 @@ function Model:fingerprint() end
 ---@param cache? string
 ---@return pofit.Tensor, boolean
 function Model:reference_logp(rows, cache) end
+---The ids of a prompt as generate reads it.
+---@param prompt string|table
+---@return integer[]
+function Model:prompt_ids(prompt) end
 ---@param prompts string|table
----@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch
+---@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch, on_token
 ---@return pofit.Sample[][]
 function Model:generate(prompts, opts) end
 

@@ -18,7 +18,7 @@ pf.step(function()
   local loss = pf.loss.dpo { policy_chosen = lp:index { 1 }, policy_rejected = lp:index { 2 }, beta = 0.1 }
   loss:backward()
 end)
-m:generate({ { 1, 2 } }, { n = 2, max_tokens = 2, stop_ids = { 3 } })
+m:generate({ { 1, 2 } }, { n = 2, max_tokens = 2, stop_ids = { 3 }, on_token = function(t) return t.id ~= nil end })
 m:copy():reference_logp { { ids = { 1, 2 } } }
 local t = pf.trainer(m, { lr = 0.1, steps = 3, groups = { { "*norm*", weight_decay = 0 } } })
 t:accumulate(m:logp(b):mean())

@@ -36,6 +36,13 @@ local function explain(o)
   elseif value.range(o) ~= "" then
     out[#out + 1] = ("(%s)"):format(value.range(o))
   end
+  local also = {}
+  for word in (o.alias or ""):gmatch("%S+") do
+    also[#also + 1] = word:sub(1, 1) == "-" and word or value.flag(word)
+  end
+  if also[1] then
+    out[#out + 1] = ("(also %s)"):format(table.concat(also, ", "))
+  end
   if o.required then
     out[#out + 1] = "[required]"
   elseif o.default ~= nil and o.default ~= "" and o.type ~= "boolean" then

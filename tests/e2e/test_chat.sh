@@ -1,0 +1,53 @@
+# pofit chat: what is said and kept, preferences that a recipe trains on, Ctrl-C in a real terminal.
+. tests/e2e/common.sh
+tiny 3
+chat() { "$POFIT" chat "$MODEL" --max-tokens 12 "$@" 2>err; }
+says() { grep -qF -- "$1" err || { cat err; fail "\"$1\" is not said"; }; }
+
+printf 'Hi\n/regenerate\n/better\n/better 1+2=3\nand \\\nmore\n/save talk.jsonl\n/quit\nunread\n' |
+    chat --prefer prefs.jsonl --system 'short answers' > out || fail "chat"
+says '1 preference in this conversation, kept in prefs.jsonl'
+says '2 preferences'
+says '5 messages appended to talk.jsonl'
+"$POFIT" -e 'local rows = {} for row in pf.data.jsonl("prefs.jsonl") do rows[#rows + 1] = row end
+local n = #rows
+local a, b = rows[n - 1], rows[n]
+assert(a.prompt[1].role == "system" and a.prompt[2].content == "Hi" and #a.prompt == 2, "prompt")
+assert(a.chosen[1].role == "assistant" and a.chosen[1].content ~= a.rejected[1].content, "answers")
+assert(b.chosen[1].content == "1+2=3" and b.rejected[1].content == a.chosen[1].content, "own answer")
+local talk = pf.data.jsonl("talk.jsonl")()
+assert(talk.messages[3].content == "1+2=3" and talk.messages[4].content == "and \nmore", "history")'
+
+# what was marked can be trained on
+for i in 1 2 3 4 5 6; do printf 'Hi %d\n/regenerate\n/worse\n/reset\n' $i; done | chat --prefer mine.jsonl > out || fail "chat"
+"$POFIT" "$RECIPES/dpo.lua" --model "$MODEL" --data mine.jsonl --steps 2 --batch 2 --quiet --name mine || fail "dpo on preferences of a chat"
+
+# what cannot be done is said, and the conversation goes on
+printf '/better\n/worse\n/regenerate\n/bettr x\n/save x\n/prefer\nHi\n/better\n\377\n/system\n/reset\n//slash\n%s\nHi\n' \
+    "$(yes 1+1 | head -n 500 | tr -d '\n')" | chat --no-quiet > out || fail "chat"
+says 'only one answer to compare'
+says 'there is no answer yet'
+says 'did you mean /better?'
+says 'nothing has been said yet'
+says 'UTF-8'
+says 'it was not sent'
+[ "$(wc -l < out)" -ge 3 ] || fail "the conversation did not go on"
+printf 'Hi\n/better yes\n' | chat > out
+says '/prefer FILE names the file'
+printf 'Hi\n/better yes\n' | chat --prefer nodir/x > out
+says 'nodir/x'
+printf 'Hi\n' | chat --quiet > /dev/full && cat err
+says 'No space left'
+fails 1 'no such model' "$POFIT" chat nowhere
+fails 2 'MODEL is required' "$POFIT" chat
+
+# in a terminal: Ctrl-C stops an answer and not the program
+if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    { sleep 1; printf '/hlp\r'; sleep 0.5; printf '\003'; sleep 0.5; printf 'Hi\r'; sleep 1; printf '\004'; } |
+        script -qec "'$POFIT' chat '$MODEL' --max-tokens 12" /dev/null > typescript 2>&1 || fail "chat in a terminal: $(cat typescript)"
+    for said in 'did you mean /help?' 'Ctrl-D or /quit ends' 'a second,'; do
+        grep -qF "$said" typescript || { cat typescript; fail "\"$said\" is not said in a terminal"; }
+    done
+else
+    echo "SKIP chat in a terminal: script(1) is not installed"
+fi
