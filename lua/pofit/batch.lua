@@ -1,7 +1,8 @@
 -- pf.batch: token sequences for a model, from texts or from ids.
 --
 -- A row is one of
---   {prompt=, completion=}          texts (or conversations), or lists of ids: sampled answers travel as ids
+--   {prompt=, completion=}          texts (or conversations), or lists of ids: sampled answers travel as ids;
+--                                   prefix= (ids): the beginning of the answer, which is not scored
 --   {ids=, scored_from=, step=}     ids as they are; tokens from number scored_from on are scored (default 2)
 -- with, in both, score= (list: which tokens), target= (what to predict, where it is not the input itself), step= (list:
 -- the step of each token from 1, 0 outside). {prompt=, completion=} may give steps= for the completion's tokens alone.
@@ -48,6 +49,14 @@ local function head_of(tok, row, i)
   return chat.encode(tok, text), text
 end
 
+-- ids of the prompt with the answer's prefix, which comes as ids and is never encoded anew
+local function head_with_prefix(tok, row, i)
+  if row.prefix == nil then return head_of(tok, row, i) end
+  if not is_ids(row.prefix) then fail(i, "prefix is a %s; it must be a list of ids", type(row.prefix)) end
+  local head = head_of(tok, row, i)
+  return table.move(row.prefix, 1, #row.prefix, #head + 1, table.move(head, 1, #head, 1, {}))
+end
+
 -- a completion that is a conversation: the template of the whole, so that the assistant's turn is opened once
 local function conversation(tok, row, text)
   local all = table.move(row.prompt, 1, #row.prompt, 1, {})
@@ -56,7 +65,7 @@ end
 
 -- ids of the whole, number of prompt tokens, does the boundary fall inside a token
 local function join(tok, row, i)
-  local head, text = head_of(tok, row, i)
+  local head, text = head_with_prefix(tok, row, i)
   local ids = table.move(head, 1, #head, 1, {})
   if is_ids(row.completion) then return table.move(row.completion, 1, #row.completion, #ids + 1, ids), #head, false end
   local completion = row.completion

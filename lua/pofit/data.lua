@@ -53,7 +53,7 @@ local function answer_of(value)
 end
 
 --- Write preference rows (text, or samples with text) as JSON lines: prompt, chosen, rejected, and whose answer was cut
---- off before its end: chosen_finished, rejected_finished = false.
+--- off before its end: chosen_finished, rejected_finished = false. Rows with a prefix keep its ids and the answers'.
 ---@param path string
 ---@param rows table[]
 function M.save(path, rows)
@@ -65,7 +65,12 @@ function M.save(path, rows)
     end
     for _, name in ipairs { "prompt", "chosen", "rejected" } do
       local value = row[name]
-      put(name, type(value) == "table" and value.text or value)
+      if row.prefix and name ~= "prompt" and type(value) == "table" and value.ids then
+        put(name, json.object({ ids = json.array(value.ids), text = value.text }, { "ids", value.text and "text" }))
+      else
+        put(name, type(value) == "table" and value.text or value)
+      end
+      if name == "prompt" and row.prefix then put("prefix", json.array(row.prefix)) end
       if type(value) == "table" and value.finish == "length" then put(name .. "_finished", false) end
     end
     lines[i] = json.encode(json.object(values, keys)) .. "\n"
@@ -101,8 +106,8 @@ local function add(set, where, prompt, answers, row)
     end
     local finished = row.finished
     if type(finished) == "table" then finished = finished[i] end
-    local ok, encoded, straddled = pcall(batch_of.row, set.tok, { prompt = prompt, completion = answer,
-      finished = finished })
+    local ok, encoded, straddled = pcall(batch_of.row, set.tok, { prompt = prompt, prefix = row.prefix,
+      completion = answer, finished = finished })
     if not ok then core.raise(where .. ": " .. tostring(encoded):gsub("^.-row 1: ", "")) end
     row.answers[i], straddles = encoded, straddles or straddled
     if type(answer) == "string" and finished ~= false and not set.tok.eos and set.eos then
@@ -146,7 +151,8 @@ local function finish(set, what)
 end
 
 --- Preference rows: {prompt=, chosen=, rejected=} as text (TRL's standard form), messages (conversational; the prompt
---- may be implicit) or samples with ids (from generate: never tokenised again). Rows longer than
+--- may be implicit) or samples with ids (from generate: never tokenised again). With prefix= (ids) both answers go on
+--- from there, and only what follows it is scored. Rows longer than
 --- opts.max_length tokens, or than the context of opts.model, are dropped and named.
 ---@return table set
 function M.preference(rows, tok, opts)
@@ -166,7 +172,7 @@ function M.preference(rows, tok, opts)
       return flag
     end
     add(set, where, prompt, { answer_of(chosen), answer_of(rejected) },
-      { finished = { finished(row.chosen_finished), finished(row.rejected_finished) } })
+      { prefix = row.prefix, finished = { finished(row.chosen_finished), finished(row.rejected_finished) } })
   end)
   return finish(set, "preference rows")
 end
@@ -185,7 +191,8 @@ function M.completion(rows, tok, opts)
       field_error(where, "label", row.label, "true or false")
     end
     set.labelled = set.labelled or row.label ~= nil
-    add(set, where, row.prompt, { answer_of(row.completion) }, { finished = row.finished, label = row.label })
+    add(set, where, row.prompt, { answer_of(row.completion) },
+      { prefix = row.prefix, finished = row.finished, label = row.label })
   end)
   return finish(set, "rows")
 end

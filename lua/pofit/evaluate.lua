@@ -70,6 +70,51 @@ function M.sample(o)
   return pool
 end
 
+--- Does the model think more of right answers than of wrong ones? Assessment accuracy (Wang et al. 2023, arXiv
+--- 2309.02144): over all pairs of a right and a wrong answer of one question, how often has the right one the higher
+--- mean log-probability per token; ties count half. Questions without both kinds are left out.
+---@param model table
+---@param groups table[] {{prompt =, samples = {{ids =, correct =}, ...}}, ...}, as pf.evaluate.sample gives them
+---@return table {accuracy (over all pairs), pairs, questions = {share of each question that has both}, index = {its
+--- number}, right, wrong = mean score of right and of wrong answers, nats a token}
+function M.assessment(model, groups)
+  local rows, owner = {}, {}
+  for i, group in ipairs(groups) do
+    for _, sample in ipairs(group.samples) do
+      if #sample.ids > 0 then
+        rows[#rows + 1], owner[#rows + 1] = { prompt = group.prompt, completion = sample.ids }, { i, sample.correct }
+      end
+    end
+  end
+  local logp, at, sides = model:reference_logp(rows):totable(), 1, {}
+  for k, row in ipairs(rows) do
+    local sum, n = 0.0, #row.completion
+    for t = at, at + n - 1 do sum = sum + logp[t] end
+    at = at + n
+    local side = sides[owner[k][1]] or { {}, {} }
+    sides[owner[k][1]] = side
+    table.insert(side[owner[k][2] and 1 or 2], sum / n)
+  end
+  local stats = require "pofit.stats"
+  local out, won, right, wrong = { pairs = 0, questions = {}, index = {} }, 0, {}, {}
+  for i = 1, #groups do
+    local side, wins = sides[i] or { {}, {} }, 0
+    for _, p in ipairs(side[1]) do
+      for _, n in ipairs(side[2]) do wins = wins + (p > n and 1 or p == n and 0.5 or 0) end
+    end
+    local count = #side[1] * #side[2]
+    if count > 0 then
+      table.insert(out.questions, wins / count)
+      table.insert(out.index, i)
+      table.move(side[1], 1, #side[1], #right + 1, right)
+      table.move(side[2], 1, #side[2], #wrong + 1, wrong)
+    end
+    won, out.pairs = won + wins, out.pairs + count
+  end
+  out.accuracy, out.right, out.wrong = won / out.pairs, stats.mean(right), stats.mean(wrong)
+  return out
+end
+
 -- what the model writes for the prompts of the first few rows
 local function first_answers(model, set, count)
   local prompts, answers = {}, {}

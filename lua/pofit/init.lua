@@ -16,6 +16,7 @@ for name in ([[
   base
   batch
   characters
+  credit
   data
   evaluate
   exact
@@ -29,6 +30,7 @@ for name in ([[
   progress
   random
   report
+  rollout
   run
   stats
   steps
@@ -37,6 +39,7 @@ for name in ([[
   tokenizer
   train
   trainer
+  triple
 ]]):gmatch("%w+") do modules[name] = "pofit." .. name end
 
 -- name -> function that makes it

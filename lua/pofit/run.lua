@@ -72,7 +72,7 @@ function M.open(opt)
   if opt.name == "base" and not M.outer then
     core.raise("--name base: runs/base is the base policy's; choose another name")
   end
-  local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {},
+  local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {}, budget = {},
     resuming = opt.resume }, Run)
   run.checkpoint = run.place .. "/checkpoint.zst"
   run.clock = sys.clock()
@@ -138,6 +138,13 @@ end
 
 function Run:note(text) say(self, text) end
 
+--- Add to what the run has used, {samples = 8, ...}: result.json tells it as "budget". A run that was resumed counts
+--- what the whole cost, so whoever takes something from a cache counts it as if it were new.
+---@param amounts table<string, number>
+function Run:count(amounts)
+  for name, n in pairs(amounts) do self.budget[name] = (self.budget[name] or 0) + n end
+end
+
 -- A score is {name, value of each problem, unit = nil for a share}. What it was and is, as text.
 local function score_text(score, s)
   local stats = require "pofit.stats"
@@ -172,6 +179,10 @@ local function compare(run, before, after)
     end
   end
   put("seed", run.opt.seed)
+  local names = {}
+  for name in pairs(run.budget) do names[#names + 1] = name end
+  table.sort(names)
+  put("budget", json.object(run.budget, names))
   return json.object(values, keys), summary
 end
 

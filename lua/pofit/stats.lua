@@ -99,6 +99,75 @@ function M.paired(before, after, o)
   }
 end
 
+--- The mean difference after - before over several seeds, with a percentile bootstrap interval clustered by seed and by
+-- item (the pigeonhole bootstrap, Owen 2007): seeds and items are drawn again, each with replacement, and with them all
+-- that belongs to them. Items that are the same in all seeds are crossed with them; lists of different lengths, or
+-- crossed = false, are drawn again within each seed. A pure function of its arguments.
+---@param before (number|boolean)[][] a list a seed
+---@param after (number|boolean)[][] as many, of the same lengths
+---@param o? table resamples (5000), level (0.95), seed (1), crossed (true)
+---@return table {n (items in all), seeds, before, after, difference, low, high, sd (of the seeds' differences),
+-- by_seed = {difference of each}}
+function M.clustered(before, after, o)
+  check_paired(before, after)
+  local difference, by_seed, b, a, n = {}, {}, 0.0, 0.0, 0
+  local crossed = not (o and o.crossed == false)
+  for s = 1, #before do
+    check_paired(before[s], after[s])
+    difference[s], crossed = {}, crossed and #before[s] == #before[1]
+    for i = 1, #before[s] do difference[s][i] = numeric(after[s][i]) - numeric(before[s][i]) end
+    by_seed[s], n = M.mean(difference[s]), n + #before[s]
+    b, a = b + M.mean(before[s]) / #before, a + M.mean(after[s]) / #before
+  end
+  local g, means = random.new(o and o.seed or 1, "clustered"), {}
+  local function items(m)
+    local list = {}
+    for i = 1, m do list[i] = g:int(m) end
+    return list
+  end
+  for r = 1, o and o.resamples or 5000 do
+    local total, drawn = 0.0, crossed and items(#difference[1])
+    for _ = 1, #difference do
+      local d, sum = difference[g:int(#difference)], 0.0
+      local list = drawn or items(#d)
+      for k = 1, #list do sum = sum + d[list[k]] end
+      total = total + sum / #list
+    end
+    means[r] = total / #difference
+  end
+  table.sort(means)
+  local level = o and o.level or 0.95
+  return {
+    n = n, seeds = #before, before = b, after = a, difference = M.mean(by_seed), by_seed = by_seed,
+    sd = #by_seed > 1 and M.sd(by_seed) or 0.0,
+    low = M.quantile(means, (1 - level) / 2), high = M.quantile(means, (1 + level) / 2),
+  }
+end
+
+--- Majority vote. nil and false are no votes; of equally many votes the one that was given first wins, or with
+-- tie = "last" the one that was given last.
+---@param answers any[] may have holes
+---@param o? table tie ("first"), n (how many there are, if the last ones may be nil)
+---@return any winner nil without votes
+---@return integer votes
+function M.vote(answers, o)
+  local count, place, best = {}, {}, nil
+  local last = o ~= nil and o.tie == "last"
+  if o and o.tie and o.tie ~= "first" and not last then error('stats: vote has tie = "first" or "last"', 2) end
+  for i = 1, o and o.n or #answers do
+    local answer = answers[i]
+    if answer ~= nil and answer ~= false then
+      count[answer] = (count[answer] or 0) + 1
+      if last or not place[answer] then place[answer] = i end
+    end
+  end
+  for answer, n in pairs(count) do -- the order of the walk does not matter: places differ
+    local tied = best ~= nil and n == count[best]
+    if best == nil or n > count[best] or tied and (place[answer] > place[best]) == last then best = answer end
+  end
+  return best, best ~= nil and count[best] or 0
+end
+
 --- Exact two-sided test of McNemar (1947): how often would chance alone split the changed items so unevenly?
 ---@param before (number|boolean)[]
 ---@param after (number|boolean)[]

@@ -240,6 +240,7 @@ local function train(o)
     end
   end
   bar:finish()
+  if s.run then s.run:count { updates = s.steps } end
   return { steps = s.steps, loss = last.loss, metrics = last, updates = s.steps - first }
 end
 

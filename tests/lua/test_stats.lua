@@ -117,4 +117,67 @@ check.test("figures as text", function()
     {"-1.00e-9", "0", "7", "nan"})
 end)
 
+check.test("clustered: seeds and items are drawn again together", function()
+  local before, after = {}, {}
+  for s = 1, 5 do
+    before[s], after[s] = {}, {}
+    for i = 1, 40 do
+      before[s][i] = (i * 7 + s) % 3 == 0
+      after[s][i] = (i * 7 + s) % 3 == 0 or (i * 5 + s * 3) % 4 == 0
+    end
+  end
+  local c = stats.clustered(before, after, {seed = 3})
+  check.eq({c.n, c.seeds, #c.by_seed}, {200, 5, 5})
+  local sum = 0
+  for s = 1, 5 do
+    local d = stats.mean(after[s]) - stats.mean(before[s])
+    check.near(c.by_seed[s], d)
+    sum = sum + d / 5
+  end
+  check.near(c.difference, sum)
+  check.near(c.after - c.before, sum)
+  check.near(c.sd, stats.sd(c.by_seed))
+  check.ok(c.low < sum and sum < c.high)
+  check.eq(stats.clustered(before, after, {seed = 3}), c, "a pure function")
+end)
+
+check.test("clustered: what seeds have in common widens the interval", function()
+  -- the whole difference lies between seeds: drawing items alone would see none of it
+  local before, after = {}, {}
+  for s = 1, 5 do
+    before[s], after[s] = {}, {}
+    for i = 1, 100 do before[s][i], after[s][i] = 0, s / 10 end
+  end
+  local c = stats.clustered(before, after, {resamples = 2000})
+  check.near(c.difference, 0.3, 1e-9)
+  -- mean of 5 of {.1 ... .5}: standard deviation .1414 / sqrt(5) = .0632
+  check.near(c.high - c.low, 2 * 1.96 * 0.0632, 0.03)
+  -- crossed items: an item that is the same in all seeds counts as one observation, not as five
+  for s = 1, 5 do
+    for i = 1, 100 do after[s][i] = i % 2 end
+  end
+  local crossed = stats.clustered(before, after, {resamples = 2000})
+  local nested = stats.clustered(before, after, {resamples = 2000, crossed = false})
+  check.near(crossed.high - crossed.low, 2 * 1.96 * 0.05, 0.02)
+  check.near(nested.high - nested.low, 2 * 1.96 * 0.05 / math.sqrt(5), 0.02)
+  check.fails("paired lists are of one length", stats.clustered, {{1}}, {{1, 2}})
+  check.fails("paired lists are of one length", stats.clustered, {}, {})
+end)
+
+check.test("majority vote: no answer is no vote, ties are decided as asked", function()
+  local function vote(...)
+    local winner, n = stats.vote(...)
+    return {winner, n}
+  end
+  check.eq(vote{3, 5, 5, 5, 4}, {5, 3})
+  check.eq(vote{7, 7, 8, 9, 9}, {7, 2})
+  check.eq(vote({7, 7, 8, 9, 9}, {tie = "last"}), {9, 2})
+  check.eq(vote{5, 3, 3, 4, 4}, {3, 2})
+  check.eq(vote({nil, 4, nil, false, nil, 4, 3, nil}, {n = 8}), {4, 2})
+  check.eq(vote({3, 4, 3, 4}, {tie = "first"}), {3, 2})
+  check.eq(vote({3, 4, 3, 4}, {tie = "last"}), {4, 2})
+  check.eq({stats.vote({nil, nil}, {n = 2})}, {nil, 0})
+  check.fails('tie = "first" or "last"', stats.vote, {1}, {tie = "random"})
+end)
+
 check.done()
