@@ -15,6 +15,7 @@ local modules = {}
 for name in ([[
   base
   batch
+  buffer
   characters
   credit
   data
@@ -24,14 +25,19 @@ for name in ([[
   help
   inject
   json
+  keep
   loss
   model
+  online
   pair
+  problems
   progress
   random
   report
   rollout
+  rounds
   run
+  show
   stats
   steps
   sys

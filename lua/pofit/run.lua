@@ -54,7 +54,8 @@ end
 function Run:begin()
   if sys.exists(self.place .. "/result.json") then
     put_aside(self, ".", "%s is kept as %s")
-  elseif sys.exists(self.place .. "/checkpoint.zst") then
+  elseif sys.exists(self.place .. "/checkpoint.zst") or sys.exists(self.place .. "/round-1/checkpoint.zst")
+    or sys.exists(self.place .. "/round-1/done.json") then
     put_aside(self, ".unfinished-",
       "%s held an unfinished run; it is now %s (to go on with it, move it back and add --resume)")
   end
@@ -137,6 +138,38 @@ function Run:log(row, keys, timing)
 end
 
 function Run:note(text) say(self, text) end
+
+--- A part of the run with a folder, metrics and a checkpoint of its own, for pf.train; budget and options are the
+--- run's.
+---@param name string
+---@return table part also with cache, a folder for pf.rollout that all parts share
+function Run:part(name)
+  local part = setmetatable({ place = self.dir .. "/" .. name, opt = self.opt, quiet = self.quiet, rows = {},
+    budget = self.budget, resuming = self.resuming, clock = self.clock, cache = self.dir .. "/rollouts" }, Run)
+  rawset(part, "dir", part.place)
+  part.checkpoint = part.place .. "/checkpoint.zst"
+  sys.mkdirs(part.place)
+  return part
+end
+
+--- Take a part's metrics into the run's own, with the part's number as "round" and steps that count on.
+function Run:adopt(part, round)
+  local offset = #self.rows > 0 and self.rows[#self.rows].step or 0
+  local lines = {}
+  for _, row in ipairs(part.rows) do
+    local copy, keys = { step = offset + row.step, round = round }, { "step", "round" }
+    local rest = {}
+    for key, value in pairs(row) do
+      if key ~= "step" then copy[key], rest[#rest + 1] = value, key end
+    end
+    table.sort(rest)
+    self.rows[#self.rows + 1] = json.object(copy, table.move(rest, 1, #rest, 3, keys))
+  end
+  for i, row in ipairs(self.rows) do lines[i] = json.encode(row) .. "\n" end
+  sys.write(self.dir .. "/metrics.jsonl", table.concat(lines))
+  sys.write(self.dir .. "/timing.jsonl", (sys.exists(self.dir .. "/timing.jsonl")
+    and sys.read(self.dir .. "/timing.jsonl") or "") .. sys.read(part.dir .. "/timing.jsonl"))
+end
 
 --- Add to what the run has used, {samples = 8, ...}: result.json tells it as "budget". A run that was resumed counts
 --- what the whole cost, so whoever takes something from a cache counts it as if it were new.

@@ -185,6 +185,7 @@ end
 
 local function one_update(s, trainer, order, step)
   local parts, tokens = {}, 0
+  if s.data.at then s.data:at(step, s.model) end -- a data set that changes with the policy (pf.online)
   for part = 1, s.accumulate do
     local rows = order(step, part, s)
     local metrics, n = part_of(s, trainer, rows)

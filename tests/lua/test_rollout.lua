@@ -163,7 +163,7 @@ for i, list in ipairs(samples) do
 end
 local credits = pf.credit(model, wrong, { task = task, n = 8, k = 2, max_tokens = 40, seed = 5, cache = dir .. "/q" })
 
-check.test("credit of sampled answers: prefixes cut on the sampled tokens, the tail is a step of known value", function()
+check.test("credit of sampled answers: prefixes cut on the sampled tokens, the tail is a step", function()
   for _, c in ipairs(credits) do
     local L = #c.steps
     check.eq({ #c.q, #c.hits, #c.rollouts, c.steps[1].first, c.steps[L].last }, { L, L + 1, L, 1, #c.answer.ids })
@@ -174,8 +174,8 @@ check.test("credit of sampled answers: prefixes cut on the sampled tokens, the t
     for t, i in ipairs(c.of) do check.ok(t >= c.steps[i].first and t <= c.steps[i].last) end
     for i = 1, L do
       local prefix = table.move(c.answer.ids, 1, i == 1 and 0 or c.steps[i - 1].last, 1, {})
-      local again = pf.rollout(model, { { problem = c.answer.problem, ids = prefix } }, { n = 8, task = task,
-        max_tokens = 40, seed = 5 })[1]
+      local again = pf.rollout(model, { { problem = c.answer.problem, ids = prefix } },
+        { n = 8, task = task, max_tokens = 40, seed = 5 })[1]
       local hits = 0
       for _, s in ipairs(again) do hits = hits + (s.correct and 1 or 0) end
       check.eq(c.hits[i], hits)

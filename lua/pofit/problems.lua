@@ -1,0 +1,88 @@
+-- pf.problems: where a recipe that samples and verifies gets its model, task and problems: the embedded default, or the
+-- user's own model directory, questions with answers, and verifier.
+local core = require "pofit.core"
+local random = require "pofit.random"
+
+local M = {}
+
+local OPTIONS <const> = {
+  { "model", "", "model directory (none: the base policy of the seed, trained first if there is none yet)" },
+  { "data", "", "JSON lines with question and answer (none: CHAIN problems)" },
+  { "verifier", "", "Lua file that returns function(problem, text) -> right? (none: the final answers are compared)" },
+  { "problems", 1500, "problems to learn from (of --data: at most)", min = 1 },
+  { "heldout", 500, "problems to measure on (of --data: at most)", min = 1 },
+  { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
+  { "max_tokens", 0, "tokens of an answer at most (0: 80 on CHAIN, else 400)", min = 0 },
+  { "dry_run", false, "print what would be learned from, and stop" },
+}
+
+--- A recipe's declaration with the options that all recipes of this kind share, for pf.options; one that the recipe
+--- declares itself stays the recipe's.
+---@param declaration table
+---@return table
+function M.options(declaration)
+  local taken = {}
+  for _, o in ipairs(declaration) do
+    if type(o) == "table" then taken[o[1]] = true end
+  end
+  for _, o in ipairs(OPTIONS) do
+    if not taken[o[1]] then declaration[#declaration + 1] = o end
+  end
+  return declaration
+end
+
+local function part(list, first, n)
+  return table.move(list, first, math.min(first + n - 1, #list), 1, {})
+end
+
+-- the user's own rows: a shuffled share of them is held out
+local function own(opt)
+  local task = require "pofit.task.own"
+  local list = task.problems(require "pofit.data".jsonl(opt.data))
+  if #list < 2 then core.raise(("%s has %d rows, too few to hold any out"):format(opt.data, #list)) end
+  random.new(opt.seed, "problems"):shuffle(list)
+  local held = math.min(#list - 1, math.max(1, math.floor(#list * opt.heldout_share + 0.5)))
+  return task.new { verifier = opt.verifier }, part(list, held + 1, opt.problems),
+    part(list, 1, math.min(held, opt.heldout))
+end
+
+--- Model, task and problems by the options of M.options. Default: CHAIN with the base policy; problems of the split
+--- "preference" to learn from, which the base policy has not seen, and of "heldout" to measure on.
+---@param opt table
+---@param o? table task (options of CHAIN, else pf.base.task), split ("preference"), heldout ("heldout")
+---@return table set {model=, task=, train=, heldout=, max_tokens=}
+function M.open(opt, o)
+  local base = require "pofit.base"
+  local set = { max_tokens = opt.max_tokens > 0 and opt.max_tokens or opt.data == "" and 80 or 400 }
+  if opt.data ~= "" then
+    if opt.model == "" then core.raise("--data needs --model: the base policy can only read CHAIN") end
+    set.task, set.train, set.heldout = own(opt)
+  else
+    set.task = require "pofit.task.chain".new(o and o.task or base.task)
+    set.train = set.task:problems(o and o.split or "preference", opt.problems)
+    set.heldout = set.task:problems(o and o.heldout or "heldout", opt.heldout)
+  end
+  set.model = opt.model ~= "" and require "pofit.model".load(opt.model) or base.policy(opt.seed)
+  return set
+end
+
+--- Starts of rollouts: one a problem, with no token of the answer yet.
+---@param problems table[]
+---@return table[]
+function M.starts(problems)
+  local out = {}
+  for i, problem in ipairs(problems) do out[i] = { problem = problem } end
+  return out
+end
+
+--- Supervised rows of problems: the task's worked answers.
+---@param task table
+---@param problems table[]
+---@return table[] {prompt=, completion=}
+function M.solutions(task, problems)
+  local out = {}
+  for i, problem in ipairs(problems) do out[i] = { prompt = problem.text, completion = task:solution(problem) } end
+  return out
+end
+
+return setmetatable(M, { __call = function(_, opt, o) return M.open(opt, o) end })
