@@ -45,7 +45,7 @@ EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*
 
 # ---- targets ----
 .DEFAULT_GOAL := all
-.PHONY: all run test build-test build-fuzz check-long asan asan-clang valgrind oom fuzz bench lint format format-check meta install \
+.PHONY: all run claims test build-test build-fuzz check-long asan asan-clang valgrind oom fuzz bench lint format format-check meta install \
         uninstall clean help deps lint-deps FORCE
 .DELETE_ON_ERROR:
 
@@ -92,6 +92,10 @@ valgrind: all build-test ## the unit tests under valgrind
 
 check-long: all build-test ## long sweeps: kill -9 and resume, allocation failure through Lua, fuzz corpus
 	$(Q)POFIT_LONG=1 tests/run.sh $(B) $(T)
+
+claims: deps ## train both sides of each paper's claims and say what is reproduced (hours; ARGS="--only aft --jobs 2")
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(B)/pofit tests/claims/run.lua $(ARGS)
 
 bench: all ## measure, as ratios taken in one run
 	$(Q)tests/bench/run.sh $(B)

@@ -21,7 +21,7 @@ sources() { find core lua examples tests/unit tests/fuzz -name '*.c' | LC_ALL=C 
 # ---- layout and checkers ----
 
 none "run make format" "$(c_files | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|warning')"
-luacheck -q --no-color lua recipes examples tests/lua || fail "luacheck"
+luacheck -q --no-color lua recipes examples tests/lua tests/claims || fail "luacheck"
 
 # log(0) is minus infinity here, and the byte offsets of scratch memory are multiples of 64
 # shellcheck disable=SC2046

@@ -91,7 +91,8 @@ check.test("own: a verifier from a file", function()
   check.fails("my_verifier.lua: expected a function.*returns a number", pf.task.own, { verifier = path })
   pf.sys.write(path, "return function( return end")
   check.fails("my_verifier.lua:1: ", pf.task.own, { verifier = path })
-  check.fails("verifier returned a nil", function() return pf.task.own { verifier = function() end }:verify({}, "a") end)
+  local says_nothing = pf.task.own { verifier = function() end }
+  check.fails("verifier returned a nil", function() return says_nothing:verify({}, "a") end)
 end)
 
 local function words(list)
