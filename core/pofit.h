@@ -293,9 +293,27 @@ PF_API int pf_model_parameter_count(const pf_model *m);
 PF_API pf_tensor *pf_model_parameter(const pf_model *m, int i);
 PF_API const char *pf_tensor_name(const pf_tensor *t); /* "model.layers.0.self_attn.q_proj.weight"; "" if it has none */
 /* size by name: "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "parameters",
- * "eos_token_id", "bos_token_id"; -1 if there is no such number */
+ * "trainable_parameters", "eos_token_id", "bos_token_id"; -1 if there is no such number */
 PF_API int64_t pf_model_size(const pf_model *m, const char *name);
 PF_API uint64_t pf_model_fingerprint(const pf_model *m); /* of configuration and present weights */
+
+/* Add a low-rank adapter (LoRA, rsLoRA, DoRA), described as PEFT's adapter_config.json: "r", "lora_alpha",
+ * "target_modules" (null: PEFT's choice for the model type), "use_dora", ... The base is frozen, the adapter's parameters
+ * join the model's. The new model computes what the base does. seed: of first values and dropout. Dropout acts while
+ * history is recorded, and under a trainer draws by the number of the step. err FORMAT, UNSUPPORTED, RANGE, NAME (a
+ * target that fits nothing), STATE (there is an adapter already), NOMEM */
+PF_API pf_status pf_model_adapt(pf_model *m, const char *config_json, uint64_t seed);
+/* go on from a PEFT directory: adapter_config.json and adapter_model.safetensors. err as pf_model_adapt, IO, SHAPE */
+PF_API pf_status pf_model_load_adapter(pf_model *m, const char *dir, uint64_t seed);
+/* write the adapter as a PEFT directory, or, if path ends with ".gguf", as a LoRA file for llama.cpp. err STATE (no
+ * adapter), UNSUPPORTED (what GGUF cannot hold: DoRA, modules to save), IO, NOMEM */
+PF_API pf_status pf_model_save_adapter(const pf_model *m, const char *path);
+/* add the adapter to the base's weights and take it off: a plain model that collects gradients. A reference that shares
+ * the base keeps what it has. err STATE (no adapter, or base weights of a narrow type), NOMEM: nothing is changed */
+PF_API pf_status pf_model_merge(pf_model *m);
+/* what m was when its training began, without gradients: a copy; with an adapter, the base that it shares with m, and
+ * if the adapter was loaded, a copy of that as it is now. err NOMEM. *out owned by caller */
+PF_API pf_status pf_model_reference(const pf_model *m, pf_model **out);
 
 /* One token sequence of a batch. Position t is scored if t >= scored_from (at least 1), or, with score, if score[t]
  * is not 0: its log-probability given ids[0..t-1] becomes an entry. */

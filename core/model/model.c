@@ -6,6 +6,7 @@
 #include "file/file.h"
 #include "file/safetensors.h"
 #include "kernel/kernel.h"
+#include "model/adapter.h"
 #include "text/tokenizer.h"
 
 /* ---- what a model is made of ---- */
@@ -86,6 +87,7 @@ pf_model *pf_model_retain(pf_model *m) {
 void pf_model_free(pf_model *m) {
     if (!m || --m->refs > 0) return;
     pf_ctx *ctx = m->ctx;
+    pfi_adapter_free(m);
     for (int i = 0; i < m->n_parameters; i++) pf_tensor_free(m->parameter[i]);
     pfi_free(ctx, m->parameter);
     pfi_free(ctx, m->slots.slot);
@@ -229,6 +231,26 @@ pf_status pf_model_copy(const pf_model *m, pf_model **out) {
     pf_status s = model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
     if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
     if (s == PF_OK) s = model_fill(c, model_fill_copy, (void *)(uintptr_t)m);
+    if (s == PF_OK && m->adapter) s = pfi_adapter_copy(m, c);
+    return model_done(s, c, out);
+}
+
+/* c takes m's own tensors */
+static void model_share(const pf_model *m, pf_model *c) {
+    for (int i = 0; i < m->n_parameters; i++) {
+        c->parameter[i] = *c->slots.slot[i].field = pf_tensor_retain(m->parameter[i]);
+        c->n_parameters++;
+    }
+    if (c->config.tied) c->head.w = c->embedding;
+}
+
+pf_status pf_model_reference(const pf_model *m, pf_model **out) {
+    if (!m->adapter) return pf_model_copy(m, out);
+    pf_model *c = NULL;
+    pf_status s = model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
+    if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
+    if (s == PF_OK) model_share(m, c);
+    if (s == PF_OK && !m->adapter->fresh) s = pfi_adapter_copy(m, c);
     return model_done(s, c, out);
 }
 
@@ -249,6 +271,9 @@ static pf_status model_save_weights(const pf_model *m, const char *path) {
 
 pf_status pf_model_save(const pf_model *m, const char *dir) {
     pf_ctx *ctx = m->ctx;
+    if (m->adapter)
+        return pfi_fail(ctx, PF_STATE,
+                        "%s: the model has an adapter: save that by itself, or merge it into the base first", dir);
     PF_TRY(pfi_file_mkdirs(ctx, dir));
     char *config = pfi_file_join(ctx, dir, "config.json"), *weights = pfi_file_join(ctx, dir, "model.safetensors");
     pf_status s = config && weights ? PF_OK : PF_NOMEM;
@@ -264,18 +289,23 @@ pf_status pf_model_save(const pf_model *m, const char *dir) {
 
 pf_tokenizer *pf_model_tokenizer(const pf_model *m) { return m->tokenizer; }
 
-int pf_model_parameter_count(const pf_model *m) { return m->n_parameters; }
+int pf_model_parameter_count(const pf_model *m) { return m->n_parameters + (m->adapter ? m->adapter->n_param : 0); }
 
 pf_tensor *pf_model_parameter(const pf_model *m, int i) {
-    return i >= 0 && i < m->n_parameters ? m->parameter[i] : NULL;
+    if (i < 0 || i >= pf_model_parameter_count(m)) return NULL;
+    return i < m->n_parameters ? m->parameter[i] : m->adapter->param[i - m->n_parameters];
 }
 
 const char *pf_tensor_name(const pf_tensor *t) { return t->name; }
 
 int64_t pf_model_size(const pf_model *m, const char *name) {
     const pfi_config *c = &m->config;
-    int64_t parameters = 0;
-    for (int i = 0; i < m->n_parameters; i++) parameters += (int64_t)pfi_numel(m->parameter[i]);
+    int64_t parameters = 0, trainable = 0;
+    for (int i = 0; i < pf_model_parameter_count(m); i++) {
+        const pf_tensor *t = pf_model_parameter(m, i);
+        parameters += (int64_t)pfi_numel(t);
+        if (t->needs_grad) trainable += (int64_t)pfi_numel(t);
+    }
     const struct {
         const char *name;
         int64_t value;
@@ -284,7 +314,7 @@ int64_t pf_model_size(const pf_model *m, const char *name) {
                 {"num_attention_heads", c->heads}, {"num_key_value_heads", c->kv_heads},
                 {"head_dim", c->head_dim},         {"max_position_embeddings", c->context},
                 {"bos_token_id", c->bos},          {"eos_token_id", c->n_eos ? c->eos[0] : -1},
-                {"parameters", parameters}};
+                {"parameters", parameters},        {"trainable_parameters", trainable}};
     for (int i = 0; i < PFI_COUNT(size); i++)
         if (strcmp(size[i].name, name) == 0) return size[i].value;
     return -1;
@@ -292,7 +322,9 @@ int64_t pf_model_size(const pf_model *m, const char *name) {
 
 uint64_t pf_model_fingerprint(const pf_model *m) {
     uint64_t h = pfi_hash64(0, m->config_text, strlen(m->config_text));
-    for (int i = 0; i < m->n_parameters; i++)
-        h = pfi_hash64(h, pfi_data(m->parameter[i]), pfi_numel(m->parameter[i]) * pfi_dtype_size(m->dtype));
-    return h;
+    for (int i = 0; i < pf_model_parameter_count(m); i++) {
+        const pf_tensor *t = pf_model_parameter(m, i);
+        h = pfi_hash64(h, pfi_data(t), pfi_numel(t) * pfi_dtype_size(t->dtype));
+    }
+    return m->adapter ? pfi_hash64(h, m->adapter->config, strlen(m->adapter->config)) : h;
 }

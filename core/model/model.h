@@ -46,8 +46,11 @@ pf_status pfi_config_read(pf_ctx *ctx, const char *text, size_t len, const char 
 pf_status pfi_config_refuse_unknown(pf_ctx *ctx, json_t *json, const char *file, const char *const *used);
 
 /* One matrix product, x[T, in] w[out, in]^T (+ b[out]): whatever is multiplied by a weight goes through it. */
+typedef struct pfi_lora pfi_lora;       /* adapter.h */
+typedef struct pfi_adapter pfi_adapter; /* adapter.h */
 typedef struct pfi_linear {
     pf_tensor *w, *b; /* b may be NULL */
+    pfi_lora *lora;   /* what an adapter adds; NULL: nothing */
 } pfi_linear;
 
 /* One normalisation over channels. */
@@ -75,6 +78,7 @@ struct pf_model {
     pfi_slots slots;       /* all of the above once, in the format's order */
     pf_tensor **parameter; /* what stands in slot i, named */
     int n_parameters;      /* so far made */
+    pfi_adapter *adapter;  /* NULL: none */
 };
 
 /* one more weight [rows, cols], or [rows] with cols 0, called fmt; for pfi_family.slots. err NOMEM */

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernel/kernel.h"
+#include "model/adapter.h"
 #include "model/block.h"
 #include "model/pass.h"
 #include "op/op.h"
@@ -11,7 +12,7 @@ pf_status pfi_pass_open(pfi_pass *p, pf_model *m) {
     *p = (pfi_pass){.m = m, .ctx = m->ctx};
     p->k = pfi_calloc(p->ctx, (size_t)m->config.layers, sizeof *p->k);
     p->v = pfi_calloc(p->ctx, (size_t)m->config.layers, sizeof *p->v);
-    return p->k && p->v ? PF_OK : PF_NOMEM;
+    return p->k && p->v ? pfi_adapter_prepare(m) : PF_NOMEM;
 }
 
 pf_status pfi_pass_grow(pfi_pass *p, int64_t need) {
@@ -65,6 +66,10 @@ pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
         pfk_linear_rows_f32(p->ctx->threads, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out, in,
                             scratch);
     pfi_free(p->ctx, scratch);
+    if (y && l->lora && pfi_pass_adapt(p, x, l->lora, y) != PF_OK) {
+        pf_tensor_free(y);
+        return NULL;
+    }
     for (int64_t i = 0; y && l->b && i < rows * out; i++) pfi_f32(y)[i] += pfi_f32(l->b)[i % out];
     return y;
 }

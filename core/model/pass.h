@@ -33,6 +33,8 @@ void pfi_pass_close(pfi_pass *p);
 
 /* the product of x[rows, in], each row by itself: rows is a multiple of PFK_ROWS. NULL gives NULL. Owned by caller. */
 pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l);
+/* y[rows, out], the base's product without bias, becomes the adapter's; each row by itself. err NOMEM */
+pf_status pfi_pass_adapt(pfi_pass *p, pf_tensor *x, const pfi_lora *l, pf_tensor *y);
 /* hidden states [rows, C] after the last norm, rows rounded up to PFK_ROWS; fills the pool. Owned by caller. */
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r);
 

@@ -1,6 +1,7 @@
 /* The forward pass on a forest: every distinct (prefix, token) once, forward and backward. */
 #include <math.h>
 
+#include "model/adapter.h"
 #include "model/block.h"
 #include "op/op.h"
 
@@ -10,6 +11,7 @@ typedef struct forest_run {
 } forest_run;
 
 static pf_tensor *forest_linear(pfi_run *r, pf_tensor *x, const pfi_linear *l) {
+    if (l->lora) return pfi_adapter_forward(r->m, x, l);
     return pfi_apply(r->m->ctx, "linear", (pf_tensor *[]){x, l->w, l->b}, NULL, NULL, 0);
 }
 
@@ -24,6 +26,7 @@ static pf_tensor *forest_attention(pfi_run *r, int64_t layer, pf_tensor *q, pf_t
 static pf_tensor *forest_hidden(pf_model *m, pf_tensor *token, pf_tensor *position, pf_tensor *start,
                                 pf_tensor *parent) {
     forest_run f = {{m, position, forest_linear, forest_attention}, start, parent};
+    pfi_adapter_begin(m);
     return pfi_run_hidden(&f.run, token);
 }
 

@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "kernel/kernel.h"
-#include "model/model.h"
+#include "model/adapter.h"
 #include "op/op.h"
 
 enum { TRAINER_BAD_STEPS = 5 };
@@ -99,7 +99,10 @@ pf_status pf_trainer_new(pf_model *m, const pf_trainer_options *o, pf_trainer **
     if (!params) return PF_NOMEM;
     for (int i = 0; i < n; i++) params[i] = pf_model_parameter(m, i);
     pf_status s = pfi_trainer_make(ctx, params, n, o, out);
-    if (s == PF_OK) (*out)->model = pf_model_retain(m);
+    if (s == PF_OK) {
+        (*out)->model = pf_model_retain(m);
+        pfi_adapter_at(m, 0);
+    }
     pfi_free(ctx, params);
     return s;
 }
@@ -125,6 +128,7 @@ void pf_trainer_free(pf_trainer *t) {
 
 void pfi_trainer_forget(pf_trainer *t) {
     for (int i = 0; i < t->n; i++) pf_tensor_zero_grad(t->item[i].w);
+    if (t->model) pfi_adapter_at(t->model, t->step);
     t->loss = 0;
     t->bad_loss = false;
 }

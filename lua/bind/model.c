@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "model/adapter.h"
 
 typedef struct model_box {
     pf_model *m;
@@ -62,6 +63,49 @@ static int model_copy(lua_State *L) {
     lpf_push_pressure(L);
     lpf_check(L, pf_model_copy(m, &b->m));
     return model_filled(L, b);
+}
+
+/* model_reference(m) -> what m was when its training began */
+static int model_reference(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    model_box *b = model_push_box(L);
+    lpf_push_pressure(L);
+    lpf_check(L, pf_model_reference(m, &b->m));
+    return model_filled(L, b);
+}
+
+/* ---- adapters ---- */
+
+/* model_adapt(m, text of an adapter_config.json, seed) */
+static int model_adapt(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    lpf_check(L, pf_model_adapt(m, luaL_checkstring(L, 2), (uint64_t)luaL_optinteger(L, 3, 0)));
+    return 0;
+}
+
+/* model_load_adapter(m, dir, seed) */
+static int model_load_adapter(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    lpf_check(L, pf_model_load_adapter(m, luaL_checkstring(L, 2), (uint64_t)luaL_optinteger(L, 3, 0)));
+    return 0;
+}
+
+/* m:save_adapter(path): a PEFT directory, or a LoRA file for llama.cpp if path ends with ".gguf" */
+static int model_save_adapter(lua_State *L) {
+    lpf_check(L, pf_model_save_adapter(lpf_check_model(L, 1), luaL_checkstring(L, 2)));
+    return 0;
+}
+
+/* model_check_gguf(m): raises what a LoRA file for llama.cpp cannot hold */
+static int model_check_gguf(lua_State *L) {
+    lpf_check(L, pfi_adapter_check_gguf(lpf_check_model(L, 1)));
+    return 0;
+}
+
+/* model_merge(m) */
+static int model_merge(lua_State *L) {
+    lpf_check(L, pf_model_merge(lpf_check_model(L, 1)));
+    return 0;
 }
 
 /* m:save(dir) */
@@ -129,6 +173,11 @@ static int model_property(lua_State *L) {
         lua_getiuservalue(L, 1, 1);
         return 1;
     }
+    if (strcmp(name, "adapter") == 0) { /* its adapter_config.json */
+        if (!m->adapter) return 0;
+        lua_pushstring(L, m->adapter->config);
+        return 1;
+    }
     int64_t size = pf_model_size(m, name);
     if (size < 0) return 0;
     lua_pushinteger(L, size);
@@ -150,7 +199,7 @@ static int model_given_gc(lua_State *L) {
 }
 
 /* reference_logp(model, sequences, cache file or nil) -> [entries] constant; true if they were read */
-static int model_reference(lua_State *L) {
+static int model_reference_logp(lua_State *L) {
     pf_model *m = lpf_check_model(L, 1);
     const char *cache = luaL_optstring(L, 3, NULL);
     size_t n, entries = 0;
@@ -173,6 +222,7 @@ static int model_reference(lua_State *L) {
 static const luaL_Reg model_methods[] = {
     {"copy", model_copy},
     {"save", model_save},
+    {"save_adapter", model_save_adapter},
     {"logits", model_logits},
     {"logp", model_logp},
     {"parameters", model_parameters},
@@ -180,12 +230,20 @@ static const luaL_Reg model_methods[] = {
     {NULL, NULL},
 };
 
+/* what lua/pofit/model.lua and adapter.lua make methods of */
+static const luaL_Reg model_functions[] = {
+    {"model_load", model_load},
+    {"model_new", model_new},
+    {"model_reference", model_reference},
+    {"model_adapt", model_adapt},
+    {"model_load_adapter", model_load_adapter},
+    {"model_check_gguf", model_check_gguf},
+    {"model_merge", model_merge},
+    {"reference_logp", model_reference_logp},
+    {NULL, NULL},
+};
+
 void lpf_open_model(lua_State *L) {
     lpf_open_class(L, LPF_MODEL, "model", model_gc, model_methods, model_property);
-    lua_pushcfunction(L, model_load);
-    lua_setfield(L, -2, "model_load");
-    lua_pushcfunction(L, model_new);
-    lua_setfield(L, -2, "model_new");
-    lua_pushcfunction(L, model_reference);
-    lua_setfield(L, -2, "reference_logp");
+    luaL_setfuncs(L, model_functions, 0);
 }
