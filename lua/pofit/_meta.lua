@@ -345,12 +345,29 @@ function pf.div(x, y) end
 ---@param y pofit.Tensor|number|table
 ---@return pofit.Tensor
 function Tensor:div(y) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
+---Each element of x is 0 with probability p, else x / (1 - p): drawn from seed, stream and place alone (Srivastava
+---et al. 2014). Result like x.
+---@param x pofit.Tensor|number|table
+---@param p? number
+---@param seed? integer
+---@param stream? integer
+---@return pofit.Tensor
+function pf.dropout(x, p, seed, stream) end
+---Each element of x is 0 with probability p, else x / (1 - p): drawn from seed, stream and place alone (Srivastava
+---et al. 2014). Result like x.
+---@param p? number
+---@param seed? integer
+---@param stream? integer
+---@return pofit.Tensor
+function Tensor:dropout(p, seed, stream) end
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
+---a storage type.
 ---@param w pofit.Tensor|number|table
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function pf.embedding(w, ids) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
+---a storage type.
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function Tensor:embedding(ids) end
@@ -435,13 +452,15 @@ function pf.ld_sum(logp, sequence, partner, alpha) end
 ---@param alpha number
 ---@return pofit.Tensor
 function Tensor:ld_sum(sequence, partner, alpha) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
+---type.
 ---@param x pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor
 function pf.linear(x, w, b) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
+---type.
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor
@@ -489,6 +508,23 @@ function pf.logsumexp(x, dim, keep) end
 ---@param keep? boolean
 ---@return pofit.Tensor
 function Tensor:logsumexp(dim, keep) end
+---y + scale x a^T b^T: what a low-rank adapter adds to a product (Hu et al. 2021). y[..., out], x[..., in], a[r,
+---in], b[out, r]; result like y.
+---@param y pofit.Tensor|number|table
+---@param x pofit.Tensor|number|table
+---@param a pofit.Tensor|number|table
+---@param b pofit.Tensor|number|table
+---@param scale? number
+---@return pofit.Tensor
+function pf.lora(y, x, a, b, scale) end
+---y + scale x a^T b^T: what a low-rank adapter adds to a product (Hu et al. 2021). y[..., out], x[..., in], a[r,
+---in], b[out, r]; result like y.
+---@param x pofit.Tensor|number|table
+---@param a pofit.Tensor|number|table
+---@param b pofit.Tensor|number|table
+---@param scale? number
+---@return pofit.Tensor
+function Tensor:lora(x, a, b, scale) end
 ---Matrix product of x[M, K] and y[K, N], or of batches [B, M, K] and [B, K, N]; one side may be without B and then
 ---serves the whole batch.
 ---@param x pofit.Tensor|number|table
