@@ -247,26 +247,19 @@ static pf_status gguf_turn(pfi_gguf_writer *w, size_t bytes, const gguf_out **ou
     return PF_OK;
 }
 
-/* values x[n] as type into p */
-static pf_status gguf_narrow(pfi_gguf_writer *w, const gguf_out *t, const float *x, size_t n, unsigned char *p) {
-    for (size_t i = 0; i < n; i++) {
-        uint16_t h = t->type == PF_BF16 ? pfi_f32_to_bf16(x[i]) : pfi_f32_to_f16(x[i]);
-        if (t->type == PF_F32)
-            memcpy(p + 4 * i, &x[i], 4);
-        else if (t->type != PF_Q8_0)
-            memcpy(p + 2 * i, &h, 2);
-        else if (!(x[i] - x[i] == 0)) /* infinite or NaN */
+/* Q8_0 has no place for what is not finite */
+static pf_status gguf_finite(pfi_gguf_writer *w, const gguf_out *t, const float *x, size_t n) {
+    for (size_t i = 0; t->type == PF_Q8_0 && i < n; i++)
+        if (!(x[i] - x[i] == 0))
             return pfi_fail(w->ctx, PF_NONFINITE,
                             "tensor \"%s\" holds a value that is not finite: q8_0 cannot store it", t->name);
-    }
-    if (t->type == PF_Q8_0) pfk_narrow_q8_0(p, x, (int64_t)n);
     return PF_OK;
 }
 
 pf_status pfi_gguf_put_values(pfi_gguf_writer *w, const float *x, size_t n) {
     const gguf_out *t = NULL;
     PF_TRY(gguf_turn(w, 0, &t));
-    if (t->type != PF_F32 && t->type != PF_F16 && t->type != PF_BF16 && t->type != PF_Q8_0)
+    if (!pfk_narrows(t->type))
         return pfi_fail(w->ctx, PF_TYPE,
                         "tensor \"%s\": values are not narrowed to %s; float32, float16, bfloat16 and "
                         "q8_0 are written",
@@ -278,7 +271,8 @@ pf_status pfi_gguf_put_values(pfi_gguf_writer *w, const float *x, size_t n) {
     unsigned char p[GGUF_CHUNK * 4];
     for (size_t k; n; n -= k, x += k) {
         k = PFI_MIN(n, (size_t)GGUF_CHUNK);
-        PF_TRY(gguf_narrow(w, t, x, k, p));
+        PF_TRY(gguf_finite(w, t, x, k));
+        pfk_narrow(t->type, p, x, (int64_t)k);
         PF_TRY(pfi_writer_add(w->file, p, pfi_dtype_bytes(t->type, k)));
         w->done += pfi_dtype_bytes(t->type, k);
     }

@@ -14,8 +14,10 @@
 enum { PFK_BLOCK_MAX = 256 };          /* values in the largest block */
 int64_t pfk_block(pf_dtype type);      /* values that are stored together */
 size_t pfk_block_bytes(pf_dtype type); /* and their bytes */
-/* dst: n / 32 blocks of Q8_0 for src[n], finite, n a multiple of 32; rounds as ggml's quantize_row_q8_0_ref */
-void pfk_narrow_q8_0(void *dst, const float *src, int64_t n);
+bool pfk_narrows(pf_dtype type);       /* can values be stored as it: F32, BF16, F16 and Q8_0 */
+/* dst = src[n] stored as type, n a multiple of the block. BF16 and F16 round to nearest even; Q8_0 as ggml's
+ * quantize_row_q8_0_ref, and its values must be finite. */
+void pfk_narrow(pf_dtype type, void *dst, const float *src, int64_t n);
 
 enum { PFK_ROWS = 16 }; /* linear_rows takes rows in blocks of these */
 

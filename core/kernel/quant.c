@@ -174,16 +174,25 @@ int64_t pfk_block(pf_dtype type) { return quant_types[type].block; }
 
 size_t pfk_block_bytes(pf_dtype type) { return quant_types[type].bytes; }
 
-void pfk_narrow_q8_0(void *dst, const float *src, int64_t n) {
-    unsigned char *b = dst;
-    for (int64_t i = 0; i < n; i += 32, b += 34) {
-        float most = 0;
-        for (int k = 0; k < 32; k++) most = fmaxf(most, fabsf(src[i + k]));
-        float d = most / 127, inverse = d > 0 && 1 / d < HUGE_VALF ? 1 / d : 0;
-        uint16_t h = pfi_f32_to_f16(d);
-        b[0] = (unsigned char)(h & 255);
-        b[1] = (unsigned char)(h >> 8);
-        for (int k = 0; k < 32; k++) b[2 + k] = (unsigned char)(int8_t)roundf(src[i + k] * inverse);
+bool pfk_narrows(pf_dtype type) { return type == PF_F32 || type == PF_BF16 || type == PF_F16 || type == PF_Q8_0; }
+
+static void quant_narrow_q8_0(unsigned char *b, const float *x) {
+    float most = 0;
+    for (int k = 0; k < 32; k++) most = fmaxf(most, fabsf(x[k]));
+    float d = most / 127, inverse = d > 0 && 1 / d < HUGE_VALF ? 1 / d : 0;
+    uint16_t h = pfi_f32_to_f16(d);
+    b[0] = (unsigned char)(h & 255);
+    b[1] = (unsigned char)(h >> 8);
+    for (int k = 0; k < 32; k++) b[2 + k] = (unsigned char)(int8_t)roundf(x[k] * inverse);
+}
+
+void pfk_narrow(pf_dtype type, void *dst, const float *src, int64_t n) {
+    unsigned char *p = dst;
+    for (int64_t i = 0; type == PF_Q8_0 && i < n; i += 32) quant_narrow_q8_0(p + i / 32 * 34, src + i);
+    for (int64_t i = 0; (type == PF_BF16 || type == PF_F16) && i < n; i++) {
+        uint16_t h = type == PF_BF16 ? pfi_f32_to_bf16(src[i]) : pfi_f32_to_f16(src[i]);
+        memcpy(p + 2 * i, &h, 2);
     }
+    if (type == PF_F32) memcpy(dst, src, (size_t)n * sizeof *src);
 }
 #endif

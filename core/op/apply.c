@@ -172,13 +172,12 @@ static pf_tensor *apply_compute(pfi_call *c) {
     return NULL;
 }
 
-/* The type of an application is that of its first real tensor that is no stored weight. */
+/* The type of an application is that of its first real tensor. */
 static pf_dtype apply_dtype(const pfi_op *op, pf_tensor *const *in) {
     for (int i = 0, k = 0; i < op->info.n_params; i++) {
         pf_kind kind = op->info.params[i].kind;
         if (!apply_is_tensor(kind)) continue;
-        bool stored = in[k] && op->stored >> k & 1 && pfi_dtype_stored(in[k]->dtype);
-        if (in[k] && !apply_is_int(kind) && !stored) return in[k]->dtype;
+        if (in[k] && !apply_is_int(kind)) return in[k]->dtype;
         k++;
     }
     return PF_F32;

@@ -221,6 +221,8 @@ static void test_names(void **state) {
     support_fails(ctx, pfi_st_write(ctx, path, e, 2, NULL), PF_NAME, "cannot be");
     e[1].name = "\xFF";
     support_fails(ctx, pfi_st_write(ctx, path, e, 2, NULL), PF_NAME, "UTF-8");
+    e[1] = (pfi_st_entry){"q", PF_Q4_0, 1, (const int64_t[]){32}, st_f32};
+    support_fails(ctx, pfi_st_write(ctx, path, e, 2, NULL), PF_TYPE, "\"q\" is q4_0, which a safetensors file");
     assert_false(pfi_file_exists(path));
     support_close(ctx);
 }

@@ -199,6 +199,37 @@ static void test_rows(void **state) {
     support_close(ctx);
 }
 
+/* the naive sum dx = dy w + beta dx, through several depths */
+static void test_back(void **state) {
+    (void)state;
+    enum { ROWS = 3, OUT = 1100, IN = 512 };
+    static float dy[ROWS * OUT], start[ROWS * IN], dx[ROWS * IN];
+    pf_ctx *ctx = support_open();
+    for (int i = 0; i < ROWS * OUT; i++) dy[i] = (float)pfi_random_normal(5, 0, (uint64_t)i);
+    for (int i = 0; i < ROWS * IN; i++) start[i] = (float)pfi_random_normal(6, 0, (uint64_t)i);
+    pf_tensor *w = stored_new(ctx, PF_Q5_K, OUT, IN), *wide = stored_widened(w, PF_F32);
+    void *scratch = malloc(pfk_linear_scratch_f32(2, w->dtype, OUT, IN));
+    assert_non_null(scratch);
+    for (int beta = 0; beta < 2; beta++) {
+        memcpy(dx, start, sizeof dx);
+        pfk_linear_back_f32(2, dx, dy, w->dtype, pfi_data(w), ROWS, OUT, IN, (float)beta, scratch);
+        for (int r = 0; r < ROWS; r++)
+            for (int k = 0; k < IN; k += 7) {
+                double sum = beta * (double)start[r * IN + k], size = fabs(sum);
+                for (int o = 0; o < OUT; o++) {
+                    double p = (double)dy[r * OUT + o] * (double)pfi_f32(wide)[o * IN + k];
+                    sum += p;
+                    size += fabs(p);
+                }
+                assert_true(fabs(sum - (double)dx[r * IN + k]) <= 1e-6 * size);
+            }
+    }
+    free(scratch);
+    pf_tensor_free(w);
+    pf_tensor_free(wide);
+    support_close(ctx);
+}
+
 /* ---- gradients in double ---- */
 
 typedef struct stored_function {
@@ -303,10 +334,10 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),  cmocka_unit_test(test_head_and_embedding),
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_peak),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_linear),    cmocka_unit_test(test_head_and_embedding),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_back),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_peak),      cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
