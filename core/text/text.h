@@ -175,6 +175,8 @@ void pfi_added_free(pf_ctx *ctx, pfi_added_set *v);
 
 #define PFI_TOK_FILES 4
 
+struct pfi_template; /* tokenizer.h */
+
 struct pf_tokenizer {
     pf_ctx *ctx;
     long refs;
@@ -185,10 +187,16 @@ struct pf_tokenizer {
     pfi_ints before, after; /* what the post-processor adds */
     int32_t bos, eos, pad;
     char *chat;
-    pfi_buf file[PFI_TOK_FILES]; /* data NULL: was not there */
+    pfi_buf file[PFI_TOK_FILES];    /* data NULL: was not there */
+    struct pfi_template *templates; /* the further ones, by name */
+    size_t n_templates;
     uint64_t fingerprint;
 };
 
+/* the further chat templates of a directory, if it has any. err IO, NOMEM, FORMAT (not UTF-8) */
+pf_status pfi_templates_read(pf_tokenizer *tok, const char *dir);
+pf_status pfi_templates_save(pf_tokenizer *tok, const char *dir);
+void pfi_templates_free(pf_tokenizer *tok);
 pf_status pfi_post_parse(pf_ctx *ctx, const json_t *obj, const char *what, pf_tokenizer *tok);
 
 #endif

@@ -138,6 +138,7 @@ pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out) {
     tok->bos = tok->eos = tok->pad = -1;
     pfi_hold(ctx);
     pf_status s = tok_load(tok, path);
+    if (s == PF_OK && pfi_file_is_dir(path)) s = pfi_templates_read(tok, path);
     if (s != PF_OK) {
         pf_tokenizer_free(tok);
         return s;
@@ -162,6 +163,7 @@ void pf_tokenizer_free(pf_tokenizer *tok) {
     pfi_ints_free(ctx, &tok->before);
     pfi_ints_free(ctx, &tok->after);
     pfi_free(ctx, tok->chat);
+    pfi_templates_free(tok);
     for (int i = 0; i < PFI_TOK_FILES; i++) pfi_buf_free(ctx, &tok->file[i]);
     pfi_free(ctx, tok);
     pfi_release(ctx);
@@ -176,7 +178,7 @@ pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir) {
         pfi_free(tok->ctx, path);
         PF_TRY(s);
     }
-    return PF_OK;
+    return pfi_templates_save(tok, dir);
 }
 
 /* ---- asking ---- */

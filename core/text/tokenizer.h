@@ -18,7 +18,16 @@ pf_status pfi_tokenizer_piece(pf_tokenizer *tok, int32_t id, pfi_buf *out);
 int32_t pfi_tokenizer_pad(const pf_tokenizer *tok); /* -1 if there is none */
 bool pfi_tokenizer_special(const pf_tokenizer *tok, int32_t id);
 const char *pfi_tokenizer_template(const pf_tokenizer *tok); /* chat template, NULL if there is none */
-uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok); /* over the bytes of the files it came from */
+
+/* a chat template beside the main one: additional_chat_templates/NAME.jinja */
+typedef struct pfi_template {
+    char *name;
+    pfi_buf text;
+} pfi_template;
+const pfi_template *pfi_tokenizer_templates(const pf_tokenizer *tok, size_t *n); /* borrowed */
+enum { PFI_TOK_FILE_CONFIG = 1, PFI_TOK_FILE_MAP = 2 }; /* tokenizer_config.json, special_tokens_map.json */
+const pfi_buf *pfi_tokenizer_file(const pf_tokenizer *tok, int which); /* borrowed; data NULL if it was not there */
+uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok);           /* over the bytes of the files it came from */
 /* write the files it came from, unchanged, into an existing directory. err IO, NOMEM */
 pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir);
 

@@ -40,25 +40,51 @@ static pf_status train_add_ids(train_data *d, const int32_t *ids, size_t n) {
     return PF_OK;
 }
 
-/* Prompt and answer are encoded together, as TRL does: the answer's tokens are those behind the prompt's number. */
-static pf_status train_add_answer(train_data *d, pf_tokenizer *tok, const char *prompt, const char *answer,
-                                  const int32_t *prompt_ids, size_t n_prompt, size_t at) {
-    int32_t *joint = NULL;
-    size_t n = 0;
+/* ids of a text, with what the tokenizer adds; *ids to be released */
+static pf_status train_text_ids(train_data *d, pf_tokenizer *tok, const char *prompt, const char *answer, int32_t **ids,
+                                size_t *n) {
     char *text = pfi_format(d->ctx, "%s%s", prompt, answer);
     if (!text) return PF_NOMEM;
-    pf_status s = pf_tokenizer_encode(tok, text, strlen(text), true, &joint, &n);
-    d->start[at] = d->ids.len;
-    if (s == PF_OK) s = train_add_ids(d, prompt_ids, n_prompt);
-    if (s == PF_OK && n > n_prompt) s = train_add_ids(d, joint + n_prompt, n - n_prompt);
-    if (s == PF_OK && (n <= n_prompt || joint[n - 1] != d->eos)) s = pfi_ints_add(d->ctx, &d->ids, d->eos);
-    pf_release(d->ctx, joint);
+    pf_status s = pf_tokenizer_encode(tok, text, strlen(text), true, ids, n);
     pfi_free(d->ctx, text);
-    PF_TRY(s);
+    return s;
+}
+
+/* the sequence at a place: the ids of prompt and answer together, and EOS unless they end with it */
+static pf_status train_add_answer(train_data *d, const int32_t *ids, size_t n, size_t n_prompt, size_t at) {
+    d->start[at] = d->ids.len;
+    PF_TRY(train_add_ids(d, ids, n));
+    if (n <= n_prompt || ids[n - 1] != d->eos) PF_TRY(pfi_ints_add(d->ctx, &d->ids, d->eos));
     d->s[at].scored_from = n_prompt;
     d->s[at].n = d->ids.len - d->start[at];
     d->len[at] = (double)(d->s[at].n - n_prompt);
     return PF_OK;
+}
+
+/* how many tokens of a prompt stand at the beginning of the whole, too */
+static size_t train_common(const int32_t *prompt, size_t n, const int32_t *ids, size_t m) {
+    size_t i = 0;
+    while (i < n && i < m && prompt[i] == ids[i]) i++;
+    return i;
+}
+
+/* Prompt and answer are encoded together, as TRL does. Where the prompt's own tokens are not the beginning of that, a
+ * token holds the end of the prompt and the beginning of the answer: the answers begin with it, both at one place. */
+static pf_status train_add_answers(train_data *d, pf_tokenizer *tok, const pf_pair *p, size_t i) {
+    int32_t *ids[3] = {0};
+    size_t n[3] = {0}, n_prompt = 0;
+    const char *const answers[] = {"", p->chosen, p->rejected};
+    pf_status s = PF_OK;
+    for (int k = 0; k < 3 && s == PF_OK; k++) s = train_text_ids(d, tok, p->prompt, answers[k], &ids[k], &n[k]);
+    if (s == PF_OK) {
+        size_t a = train_common(ids[0], n[0], ids[1], n[1]), b = train_common(ids[0], n[0], ids[2], n[2]);
+        n_prompt = a < b ? a : b;
+        if (n_prompt == 0 && n[0] > 0) n_prompt = 1; /* the first token has none before it that could predict it */
+        s = train_add_answer(d, ids[1], n[1], n_prompt, 2 * i);
+        if (s == PF_OK) s = train_add_answer(d, ids[2], n[2], n_prompt, 2 * i + 1);
+    }
+    for (int k = 0; k < 3; k++) pf_release(d->ctx, ids[k]);
+    return s;
 }
 
 static pf_status train_check_length(const train_data *d, size_t pair, size_t at) {
@@ -79,12 +105,7 @@ static pf_status train_add_pair(train_data *d, pf_tokenizer *tok, const pf_pair 
                         !p->prompt   ? "prompt"
                         : !p->chosen ? "chosen answer"
                                      : "rejected answer");
-    int32_t *ids = NULL;
-    size_t n = 0;
-    pf_status s = pf_tokenizer_encode(tok, p->prompt, strlen(p->prompt), true, &ids, &n);
-    if (s == PF_OK) s = train_add_answer(d, tok, p->prompt, p->chosen, ids, n, 2 * i);
-    if (s == PF_OK) s = train_add_answer(d, tok, p->prompt, p->rejected, ids, n, 2 * i + 1);
-    pf_release(d->ctx, ids);
+    pf_status s = train_add_answers(d, tok, p, i);
     if (s == PF_FORMAT) return pfi_prefix(d->ctx, "pair %zu", i + 1);
     PF_TRY(s);
     PF_TRY(train_check_length(d, i, 2 * i));

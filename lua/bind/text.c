@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "text/tokenizer.h"
 
 typedef struct text_box {
     pf_tokenizer *tok;
@@ -125,6 +126,29 @@ static int text_token(lua_State *L) {
     return 1;
 }
 
+static void text_set_text(lua_State *L, const char *key, const char *p, size_t n) {
+    if (!p) return;
+    lua_pushlstring(L, p, n);
+    lua_setfield(L, -2, key);
+}
+
+/* what chat templates need of the tokenizer's files: {template=, config=, map=, named={name = text}} */
+static int text_push_chat(lua_State *L, pf_tokenizer *tok) {
+    size_t n = 0;
+    const char *main = pfi_tokenizer_template(tok);
+    const pfi_buf *config = pfi_tokenizer_file(tok, PFI_TOK_FILE_CONFIG);
+    const pfi_buf *map = pfi_tokenizer_file(tok, PFI_TOK_FILE_MAP);
+    const pfi_template *t = pfi_tokenizer_templates(tok, &n);
+    lua_newtable(L);
+    text_set_text(L, "template", main, main ? strlen(main) : 0);
+    text_set_text(L, "config", config->data, config->len);
+    text_set_text(L, "map", map->data, map->len);
+    lua_newtable(L);
+    for (size_t i = 0; i < n; i++) text_set_text(L, t[i].name, t[i].text.data, t[i].text.len);
+    lua_setfield(L, -2, "named");
+    return 1;
+}
+
 static int text_property(lua_State *L) {
     pf_tokenizer *tok = lpf_check_tokenizer(L, 1);
     const char *name = lua_tostring(L, 2);
@@ -134,6 +158,10 @@ static int text_property(lua_State *L) {
         text_push_id(L, pf_tokenizer_eos(tok));
     else if (strcmp(name, "size") == 0)
         lua_pushinteger(L, (lua_Integer)pf_tokenizer_size(tok));
+    else if (strcmp(name, "fingerprint") == 0)
+        lua_pushinteger(L, (lua_Integer)pfi_tokenizer_fingerprint(tok));
+    else if (strcmp(name, "chat_files") == 0)
+        return text_push_chat(L, tok);
     else
         return 0;
     return 1;

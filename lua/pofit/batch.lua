@@ -7,84 +7,20 @@
 -- with, in both, score= (list: which tokens), target= (what to predict, where it is not the input itself), step= (list:
 -- the step of each token from 1, 0 outside). {prompt=, completion=} may give steps= for the completion's tokens alone.
 --
--- Texts are encoded together, as TRL does: the completion is what follows the prompt's tokens in the encoding of both.
--- If that encoding does not begin with the prompt's own tokens, the boundary falls inside a token: the row is counted
--- in batch.straddles. EOS is added unless the row says finished = false or it stands there already. Ids are taken as
--- they are; a text after a prompt of ids is encoded by itself.
+-- How texts and conversations are encoded is said in lua/pofit/encode.lua. A row of a conversation may give tools,
+-- documents, variables and date for the template. Rows whose boundary of prompt and completion falls inside of a token
+-- are counted in batch.straddles.
 --
 -- Fields of a batch: sequence, step, target [entries], length [sequences] (tensors); sequences, entries, tokens, nodes,
 -- straddles (numbers); rows (the encoded rows, as given to the model). chosen, rejected, label and ref_logp are for the
 -- caller to set.
 local core = require "pofit.core"
-local chat = require "pofit.chat"
+local encoder = require "pofit.encode"
 
 local encode = {}
 
-local function starts_with(ids, prefix)
-  for i = 1, #prefix do
-    if ids[i] ~= prefix[i] then return false end
-  end
-  return true
-end
-
-local function text_of(tok, value, generation_prompt)
-  if type(value) == "string" then return value end
-  if chat.is_messages(value) then return tok:chat(value, { generation_prompt = generation_prompt }) end
-end
-
-local function is_ids(value)
-  return type(value) == "table" and (value[1] == nil or math.type(value[1]) == "integer")
-end
-
 local function fail(i, text, ...)
   return core.raise(("batch: row %d: "):format(i) .. text:format(...))
-end
-
--- ids of the prompt
-local function head_of(tok, row, i)
-  if is_ids(row.prompt) then return row.prompt end
-  if not tok then fail(i, "a text needs a tokenizer") end
-  local text = text_of(tok, row.prompt, true)
-  if not text then fail(i, "prompt is a %s; it must be a text, a conversation or a list of ids", type(row.prompt)) end
-  return chat.encode(tok, text), text
-end
-
--- ids of the prompt with the answer's prefix, which comes as ids and is never encoded anew
-local function head_with_prefix(tok, row, i)
-  if row.prefix == nil then return head_of(tok, row, i) end
-  if not is_ids(row.prefix) then fail(i, "prefix is a %s; it must be a list of ids", type(row.prefix)) end
-  local head = head_of(tok, row, i)
-  return table.move(row.prefix, 1, #row.prefix, #head + 1, table.move(head, 1, #head, 1, {}))
-end
-
--- a completion that is a conversation: the template of the whole, so that the assistant's turn is opened once
-local function conversation(tok, row, text)
-  local all = table.move(row.prompt, 1, #row.prompt, 1, {})
-  return tok:chat(table.move(row.completion, 1, #row.completion, #all + 1, all)):sub(#text + 1)
-end
-
--- ids of the whole, number of prompt tokens, does the boundary fall inside a token
-local function join(tok, row, i)
-  local head, text = head_with_prefix(tok, row, i)
-  local ids = table.move(head, 1, #head, 1, {})
-  if is_ids(row.completion) then return table.move(row.completion, 1, #row.completion, #ids + 1, ids), #head, false end
-  local completion = row.completion
-  if chat.is_messages(completion) and chat.is_messages(row.prompt) then completion = conversation(tok, row, text) end
-  if type(completion) ~= "string" then
-    fail(i, "completion is a %s; it must be a text, a conversation or a list of ids", type(completion))
-  end
-  if not tok then fail(i, "a text needs a tokenizer") end
-  local joint = ids
-  if text then
-    joint = chat.encode(tok, text .. completion)
-    table.move(joint, #head + 1, #joint, #ids + 1, ids) -- as TRL: what comes after the prompt's number of tokens
-  else
-    local tail = tok:encode(completion, { special = false })
-    table.move(tail, 1, #tail, #ids + 1, ids)
-  end
-  local prompt = #head
-  if row.finished ~= false and tok.eos and (#ids == prompt or ids[#ids] ~= tok.eos) then ids[#ids + 1] = tok.eos end
-  return ids, prompt, not starts_with(joint, head)
 end
 
 local function completion_steps(row, n, prompt, i)
@@ -110,10 +46,12 @@ function encode.row(tok, row, i)
   if row.prompt == nil or row.completion == nil then
     fail(i, "has no %s", row.prompt == nil and "prompt" or "completion")
   end
-  local ids, prompt, straddles = join(tok, row, i)
-  if prompt == 0 then fail(i, "the prompt is empty, and the tokenizer adds no BOS") end
-  return { ids = ids, scored_from = prompt + 1, score = row.score, target = row.target,
-    step = completion_steps(row, #ids, prompt, i) }, straddles
+  local sequences, notes = encoder.answers(tok, row.prompt, { row.completion }, { where = ("batch: row %d"):format(i),
+    finished = row.finished, tools = row.tools, documents = row.documents, variables = row.variables,
+    date = row.date, prefix = row.prefix })
+  local ids, from = sequences[1].ids, sequences[1].scored_from
+  return { ids = ids, scored_from = from, score = row.score, target = row.target,
+    step = completion_steps(row, #ids, from - 1, i) }, notes.straddles
 end
 
 local settable = { chosen = true, rejected = true, ref_logp = true, label = true }

@@ -3,12 +3,16 @@ local core = require "pofit.core"
 
 local methods = core.class.tokenizer
 
---- The text of a conversation as the model reads it: see pofit.chat. With tokenize, its ids.
+--- The text of a conversation as the model reads it, by the tokenizer's own chat template: see pofit.chat for the
+--- options. With tokenize, its ids.
 ---@param messages { role: string, content: string }[]
----@param opts? { generation_prompt: boolean, tokenize: boolean }
+---@param opts? table
 ---@return string|integer[]
 function methods:chat(messages, opts)
-  return require("pofit.chat").render(self, messages, opts)
+  local chat = require "pofit.chat"
+  local text, info = chat.render(self, messages, opts)
+  if opts and opts.tokenize then return chat.ids(self, text, info) end
+  return text
 end
 
 local tokenizer = {}

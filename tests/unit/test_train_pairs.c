@@ -93,17 +93,21 @@ static void learns_what_is_preferred(void **state) {
     support_close(ctx);
 }
 
-/* prompt ids, then the joint text's ids behind the prompt's number, then EOS */
+/* the ids of the joint text, then EOS; scored from where they leave the prompt's own, and never the first */
 static void tokens_are_those_of_trl(void **state) {
     (void)state;
-    static const int32_t plain[] = {5, 3, 2, 1}; /* "ab" + "ba": ab b a </s> */
-    static const int32_t empty[] = {2, 1};       /* "a" + "": a </s> */
-    static const int32_t straddle[] = {2, 2, 1}; /* "a" + "ba": joint is ab a, behind one token: a */
+    static const int32_t plain[] = {5, 3, 2, 1};  /* "ab" + "ba": ab b a </s> */
+    static const int32_t empty[] = {2, 1};        /* "a" + "": a </s> */
+    static const int32_t straddle[] = {5, 2, 1};  /* "a" + "ba": joint is ab a, which leaves the prompt at once */
+    static const int32_t inside[] = {4, 5, 2, 1}; /* "ca" + "ba": c ab a leaves the prompt after c, */
+    static const int32_t other[] = {4, 2, 1};     /* and so must the other answer: "ca" + "" */
     static const struct {
         pf_pair pair;
         const int32_t *chosen, *rejected;
         size_t n_chosen, n_rejected;
-    } cases[] = {{{"a", "ba", ""}, straddle, empty, 3, 2}, {{"ab", "ba", "ba"}, plain, plain, 4, 4}};
+    } cases[] = {{{"a", "ba", ""}, straddle, empty, 3, 2},
+                 {{"ca", "ba", ""}, inside, other, 4, 3},
+                 {{"ab", "ba", "ba"}, plain, plain, 4, 4}};
     pf_ctx *ctx = support_open();
     for (int i = 0; i < PFI_COUNT(cases); i++) {
         pf_model *m;

@@ -127,7 +127,8 @@ end
 -- an attribute, which an element of a dict is not
 function filters.attr(_, v, args)
   local name = arguments.text(args, {}, 1, "name")
-  return methods.find(value.need(v), name) or value.undefined(("'%s object' has no attribute '%s'"):format(value.kind(v), name))
+  return methods.find(value.need(v), name)
+    or value.undefined(("'%s object' has no attribute '%s'"):format(value.kind(v), name))
 end
 
 return filters
