@@ -11,7 +11,7 @@ local pf = require "pofit"
 local opt = pf.options {
   "Direct preference optimisation. Without --model and --data: improves a small policy on CHAIN by its own samples.",
   { "name", "dpo", "the run: everything is kept in runs/NAME" },
-  { "model", "", "model directory (none: the base policy, trained first if there is none yet)" },
+  pf.model.options, -- model, adapter, lora_rank, ...
   { "data", "", "JSON lines with prompt, chosen and rejected (none: sampled and verified pairs)" },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "variant", "sigmoid", "loss: TRL's loss_type" },
@@ -31,8 +31,8 @@ local opt = pf.options {
 pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 150 } or { lr = 5e-6, sft_weight = 0 })
 local run = pf.run(opt)
 -- (1) the policy pi, and the reference: the policy as it is now
-local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.policy()
-local reference = policy:copy()
+local policy = pf.model.open(opt, pf.base.policy)
+local reference = policy:reference(run)
 -- (2) preferences: the user's, or a right and a wrong sample of the policy for each problem that has both
 local task = pf.task.chain(pf.base.task)
 local rows

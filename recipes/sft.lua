@@ -11,7 +11,7 @@ local pf = require "pofit"
 local opt = pf.options {
   "Supervised fine-tuning. Without --model and --data: trains a small policy on CHAIN from nothing.",
   { "name", "sft", "the run: everything is kept in runs/NAME" },
-  { "model", "", "model directory to start from (none: a new small Llama)" },
+  pf.model.options, -- model, adapter, lora_rank, ...
   { "data", "", "JSON lines with prompt and completion (none: CHAIN)" },
   { "problems", 450, "CHAIN problems to learn from", min = 1 },
   { "heldout", 500, "CHAIN problems to measure on", min = 1 },
@@ -28,7 +28,7 @@ local run = pf.run(opt)
 local task = pf.task.chain(pf.base.task)
 
 -- (1) the policy: the user's, or a small one with random weights
-local policy = opt.model ~= "" and pf.model.load(opt.model) or pf.base.new(run.dir .. "/model", task, opt.seed)
+local policy = pf.model.open(opt, function() return pf.base.new(run.dir .. "/model", task, opt.seed) end)
 
 -- (2) answers to imitate
 local rows = opt.data ~= "" and pf.data.jsonl(opt.data) or task:rows("train", opt.problems)

@@ -88,12 +88,32 @@ static pf_status adapter_add_kept(pf_model *m, pfi_adapter *a, const pfi_adapter
 
 /* ---- making ---- */
 
+/* a head that is the embedding is no module of its own */
+static pf_status adapter_check_tied(const pf_model *m, const pfi_adapter_config *c) {
+    static const char *const heads[] = {"lm_head", "embed_out"};
+    for (int i = 0; m->config.tied && i < PFI_COUNT(heads); i++) {
+        char weight[32];
+        bool hit = false;
+        snprintf(weight, sizeof weight, "%s.weight", heads[i]);
+        if (json_is_array(json_object_get(c->json, "target_modules")))
+            PF_TRY(pfi_adapter_targets(m->ctx, c, heads[i], &hit));
+        if (hit || pfi_adapter_saves(c, weight))
+            return pfi_fail(
+                m->ctx, PF_UNSUPPORTED,
+                "%s: \"%s\" is this model's embedding (tie_word_embeddings): it takes no adapter and cannot be "
+                "trained as a module of its own; train the whole model",
+                c->what, heads[i]);
+    }
+    return PF_OK;
+}
+
 static pf_status adapter_fill(pf_model *m, pfi_adapter *a, const pfi_adapter_config *c, uint64_t seed) {
     const size_t n = (size_t)m->slots.n;
     a->lora = pfi_calloc(a->ctx, n, sizeof *a->lora);
     a->kept = pfi_calloc(a->ctx, n, sizeof *a->kept);
     a->param = pfi_calloc(a->ctx, 3 * n, sizeof *a->param);
     if (!a->lora || !a->kept || !a->param) return PF_NOMEM;
+    PF_TRY(adapter_check_tied(m, c));
     for (int i = 0; i < m->slots.n; i++) {
         char module[PF_MAX_NAME];
         bool hit = false;

@@ -196,22 +196,26 @@ static pf_status match_any_target(const pf_model *m, const pfi_adapter_config *c
     return PF_OK;
 }
 
+/* refused later, with the reason */
+static bool match_tied_head(const pf_model *m, const char *entry) {
+    return m->config.tied && strcmp(entry, "lm_head") == 0;
+}
+
 pf_status pfi_adapter_check_targets(const pf_model *m, const pfi_adapter_config *c) {
     const json_t *targets = json_object_get(c->json, "target_modules");
     const json_t *saved = json_object_get(c->json, "modules_to_save");
     const size_t n = json_is_array(targets) ? json_array_size(targets) : 1;
     for (size_t i = 0; i < n; i++) {
-        bool any;
+        bool any = false;
         const char *entry = json_string_value(json_is_array(targets) ? json_array_get(targets, i) : targets);
         PF_TRY(match_any_target(m, c, entry, &any));
-        if (!any) return match_missing(m, c, "target_modules", entry);
+        if (!any && !match_tied_head(m, entry)) return match_missing(m, c, "target_modules", entry);
     }
     for (size_t i = 0; i < json_array_size(saved); i++) {
         bool any = false;
         const char *entry = json_string_value(json_array_get(saved, i));
         for (int k = 0; k < m->slots.n && !any; k++) any = match_saves_entry(m->slots.slot[k].name, entry);
-        if (!any && !(m->config.tied && strcmp(entry, "lm_head") == 0))
-            return match_missing(m, c, "modules_to_save", entry);
+        if (!any && !match_tied_head(m, entry)) return match_missing(m, c, "modules_to_save", entry);
     }
     return PF_OK;
 }

@@ -174,8 +174,7 @@ static int model_property(lua_State *L) {
         return 1;
     }
     if (strcmp(name, "adapter") == 0) { /* its adapter_config.json */
-        if (!m->adapter) return 0;
-        lua_pushstring(L, m->adapter->config);
+        lua_pushstring(L, m->adapter ? m->adapter->config : NULL);
         return 1;
     }
     int64_t size = pf_model_size(m, name);

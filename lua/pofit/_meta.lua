@@ -104,10 +104,35 @@ function Tokenizer:chat(messages, opts) end
 ---@field hidden_size integer
 ---@field num_hidden_layers integer
 ---@field max_position_embeddings integer
+---@field trainable_parameters integer
+---@field adapter string? its adapter_config.json
 local Model = {}
 ---A reference: weights of its own that collect no gradients.
 ---@return pofit.Model
 function Model:copy() end
+---What the model was when its training began: a copy, or the base shared with it, the adapter off or as a frozen copy.
+---@param run? table a run, whose log says which it was
+---@return pofit.Model
+function Model:reference(run) end
+---Freeze the model and add a low-rank adapter.
+---@param opts? table rank, alpha, targets, exclude, dropout, rslora, dora, rank_pattern, alpha_pattern, layers, save, seed
+---@return pofit.Model
+function Model:adapt(opts) end
+---Go on from a PEFT adapter directory.
+---@param dir string
+---@param opts? { seed: integer }
+---@return pofit.Model
+function Model:load_adapter(dir, opts) end
+---Write a PEFT adapter directory, or a LoRA file for llama.cpp if path ends with ".gguf".
+---@param path string
+function Model:save_adapter(path) end
+---Add the adapter to the base's weights and take it off.
+---@return pofit.Model
+function Model:merge() end
+---Leave parameters alone whose names match a pattern: "*.mlp.*".
+---@param patterns string[]
+---@return pofit.Model
+function Model:freeze(patterns) end
 ---Write a Hugging Face directory.
 ---@param dir string
 function Model:save(dir) end
@@ -229,9 +254,14 @@ pf.tokenizer = {}
 function pf.tokenizer.load(path) end
 pf.model = {}
 ---@param dir string
----@param opts? { dtype: string }
+---@param opts? { dtype: string, lora: table, adapter: string, freeze: string[] }
 ---@return pofit.Model
 function pf.model.load(dir, opts) end
+---The policy that a recipe's options ask for: opt.model or what otherwise() returns, with its adapter.
+---@param opt table
+---@param otherwise fun(): pofit.Model, string?
+---@return pofit.Model
+function pf.model.open(opt, otherwise) end
 ---@param config table
 ---@param opts? { seed: integer, tokenizer: pofit.Tokenizer }
 ---@return pofit.Model
@@ -360,14 +390,12 @@ function pf.dropout(x, p, seed, stream) end
 ---@param stream? integer
 ---@return pofit.Tensor
 function Tensor:dropout(p, seed, stream) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
----a storage type.
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
 ---@param w pofit.Tensor|number|table
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function pf.embedding(w, ids) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
----a storage type.
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function Tensor:embedding(ids) end
@@ -452,15 +480,13 @@ function pf.ld_sum(logp, sequence, partner, alpha) end
 ---@param alpha number
 ---@return pofit.Tensor
 function Tensor:ld_sum(sequence, partner, alpha) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
----type.
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
 ---@param x pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor
 function pf.linear(x, w, b) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
----type.
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor

@@ -2,6 +2,7 @@
 local core = require "pofit.core"
 local json = require "pofit.json"
 local chat = require "pofit.chat"
+local adapter = require "pofit.adapter"
 require "pofit.tokenizer"
 
 local methods = core.class.model
@@ -71,16 +72,25 @@ local function check_options(where, opts, known)
   return opts or {}
 end
 
-local model = {}
+local model = { options = adapter.options, open = adapter.open }
 
---- Load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there.
+--- Load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. adapter: a PEFT
+--- directory to go on from; lora: a new low-rank adapter, with the options of model:adapt; freeze: patterns of names of
+--- parameters to leave alone.
 ---@param dir string
----@param opts? { dtype: "float32"|"float64" }
+---@param opts? { dtype: "float32"|"float64", lora: table, adapter: string, freeze: string[] }
 ---@return pofit.Model
 function model.load(dir, opts)
-  opts = check_options("model.load", opts, { dtype = true })
+  opts = check_options("model.load", opts, { dtype = true, lora = true, adapter = true, freeze = true })
   if type(dir) ~= "string" then core.raise("model.load: expected a directory") end
-  return core.model_load(dir, opts.dtype)
+  local m = core.model_load(dir, opts.dtype)
+  if opts.adapter then m:load_adapter(opts.adapter) end
+  if opts.lora then
+    local lora = { base = dir }
+    for name, value in pairs(opts.lora) do lora[name] = value end
+    m:adapt(lora)
+  end
+  return opts.freeze and m:freeze(opts.freeze) or m
 end
 
 --- A new model with random weights from a configuration, as config.json has it.

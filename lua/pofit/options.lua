@@ -7,6 +7,7 @@
 --     {"variant", "sigmoid", "loss", choices = {"sigmoid", "ipo"}},
 --     {"targets", {"q_proj", "v_proj"}, "matrices to adapt"},            -- a list: --targets q_proj,k_proj
 --     {"data", nil, "preferences", type = "string", required = true},    -- no default: the type is said
+--     pf.model.options,                                                  -- a list of options that recipes share
 --     {"files", {}, "what to read", bare = true},                        -- may be given without its name: FILES...
 --     {"tokens", 99, "how many", alias = "n_predict -n"},                -- other names: --n-predict 7, -n 7
 --   }
@@ -105,6 +106,8 @@ function M.spec(declaration, common)
   for _, o in ipairs(declaration) do
     if type(o) == "string" then
       spec.description = o
+    elseif type(o[1]) == "table" then -- a list of options that several recipes share
+      for _, one in ipairs(o) do add(declare(one, 3), false) end
     elseif o[1] == "help" then
       error("options: help is there already", 2)
     elseif not add(declare(o, 3), false) then

@@ -234,7 +234,7 @@ end
 --- and after; then the checkpoint may go.
 ---@param r {model: table, before: table?, after: table, title: string?, description: string?, notes: any}
 function Run:finish(r)
-  if r.model then r.model:save(self.dir .. "/model") end
+  local written = r.model and require "pofit.adapter".save(r.model, self.dir, rawget(self.opt, "export_gguf"))
   local result, summary = compare(self, r.before, r.after)
   summary.seed, summary.seconds = self.opt.seed, sys.clock() - self.clock
   sys.write(self.dir .. "/report.html", require "pofit.report".write {
@@ -243,7 +243,7 @@ function Run:finish(r)
   })
   sys.write(self.dir .. "/result.json", json.encode(result, { indent = 2 }) .. "\n")
   if sys.exists(self.checkpoint) then sys.remove(self.checkpoint) end
-  self:note(("report: %s/report.html   model: %s/model"):format(self.dir, self.dir))
+  self:note(("report: %s/report.html   %s"):format(self.dir, written or ""))
 end
 
 -- the command that started this, to be typed again

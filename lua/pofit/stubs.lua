@@ -109,10 +109,35 @@ function Tokenizer:chat(messages, opts) end
 ---@field hidden_size integer
 ---@field num_hidden_layers integer
 ---@field max_position_embeddings integer
+---@field trainable_parameters integer
+---@field adapter string? its adapter_config.json
 local Model = {}
 ---A reference: weights of its own that collect no gradients.
 ---@return pofit.Model
 function Model:copy() end
+---What the model was when its training began: a copy, or the base shared with it, the adapter off or as a frozen copy.
+---@param run? table a run, whose log says which it was
+---@return pofit.Model
+function Model:reference(run) end
+---Freeze the model and add a low-rank adapter.
+---@param opts? table rank, alpha, targets, exclude, dropout, rslora, dora, rank_pattern, alpha_pattern, layers, save
+---@return pofit.Model
+function Model:adapt(opts) end
+---Go on from a PEFT adapter directory.
+---@param dir string
+---@param opts? { seed: integer }
+---@return pofit.Model
+function Model:load_adapter(dir, opts) end
+---Write a PEFT adapter directory, or a LoRA file for llama.cpp if path ends with ".gguf".
+---@param path string
+function Model:save_adapter(path) end
+---Add the adapter to the base's weights and take it off.
+---@return pofit.Model
+function Model:merge() end
+---Leave parameters alone whose names match a pattern: "*.mlp.*".
+---@param patterns string[]
+---@return pofit.Model
+function Model:freeze(patterns) end
 ---Write a Hugging Face directory.
 ---@param dir string
 function Model:save(dir) end
@@ -234,9 +259,14 @@ pf.tokenizer = {}
 function pf.tokenizer.load(path) end
 pf.model = {}
 ---@param dir string
----@param opts? { dtype: string }
+---@param opts? { dtype: string, lora: table, adapter: string, freeze: string[] }
 ---@return pofit.Model
 function pf.model.load(dir, opts) end
+---The policy that a recipe's options ask for: opt.model or what otherwise() returns, with its adapter.
+---@param opt table
+---@param otherwise fun(): pofit.Model, string?
+---@return pofit.Model
+function pf.model.open(opt, otherwise) end
 ---@param config table
 ---@param opts? { seed: integer, tokenizer: pofit.Tokenizer }
 ---@return pofit.Model

@@ -100,7 +100,8 @@ def main():
         "made_by": "tests/golden/make_peft.py", "command": "nice -n 10 python3 tests/golden/make_peft.py",
         "versions": versions(torch, transformers, peft, safetensors, np),
         "dtype": "adapters as stored; arithmetic float64, see make_llama.py; gradients stored as float32",
-        "sha256": sha256(sorted(p for p in OUT.rglob("*") if p.is_file()) + [HERE / "peft.json"])})
+        "sha256": sha256([p for case in sorted(CASES) for p in sorted((OUT / case).iterdir())] +
+                         sorted(OUT.glob("*.safetensors")) + [HERE / "peft.json"])})
 
 
 if __name__ == "__main__":
