@@ -246,6 +246,19 @@ function pf.batch(tok, rows) end
 ---@param opts? { tokenizer: pofit.Tokenizer, problem: table|string }
 ---@return table[], integer[]
 function pf.steps(solution, task, opts) end
+---A right solution with one proved mistake in one step: edited, step, type, parts; or nil and the reason.
+---@param task table
+---@param solution integer[]|string
+---@param opts table
+---@return integer[]|string?, integer|string, string?, table?
+function pf.inject(task, solution, opts) end
+---The probability, by enumeration, that a solution which begins with a prefix ends right; and the right continuations.
+---@param task table
+---@param model pofit.Model|function
+---@param problem table
+---@param prefix? string
+---@return number, table[]
+function pf.exact(task, model, problem, prefix) end
 ---@param model pofit.Model
 ---@param opts table
 ---@return pofit.Trainer

@@ -81,6 +81,18 @@ check.test("edits that cancel out are dropped, with the reason", function()
   end
 end)
 
+check.test("chain: an irrelevant operand is a wrong one to take", function()
+  local task, taken = pf.task.chain { modulus = 100, irrelevant = 1 }, 0
+  for i, problem in ipairs(task:problems("train", 60)) do
+    local edited, _, _, parts = pf.inject(task, task:solution(problem), { problem = problem, type = "operand",
+      seed = i })
+    local a, b = (parts and parts.text or ""):match("^(%d+).(%d+)=")
+    local odd = tostring(problem.irrelevant[1])
+    if edited and (a == odd or b == odd) then taken = taken + 1 end
+  end
+  check.ok(taken >= 5, taken)
+end)
+
 check.test("ids: what is not edited keeps its tokens", function()
   local tok = tokenizer(chain)
   local problem = chain:read("3+4*2-5?")

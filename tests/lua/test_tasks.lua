@@ -44,6 +44,12 @@ for name, entry in pairs(drawn) do
         end
       end
     end
+    local few, seen = { chain = { operands = { 2, 2 } }, bandit = { context = 2 } }, {}
+    local small = make(few[name])
+    for _, p in ipairs(small:problems("train", 30)) do
+      check.ok(not seen[p.text], "twice: " .. p.text)
+      seen[p.text] = true
+    end
     check.fails("no split \"valid\"", a.problem, a, "valid", 1)
     check.fails("unknown option armz", make, { armz = 1 })
     check.fails("seed is an integer", make, { seed = "x" })

@@ -311,7 +311,8 @@ end
 function chain:edits(problem, before, right, kind, g)
   local steps = self:verify(problem, before .. right).steps
   local left = #steps > 1 and rules.expression(steps[#steps - 1].state .. "?", self.modulus) or problem
-  return edits.candidates(left, steps[#steps], self, kind, g)
+  local state = {numbers = left.numbers, ops = left.ops, irrelevant = problem.irrelevant}
+  return edits.candidates(state, steps[#steps], self, kind, g)
 end
 
 --- The type of a wrong step in the place of a right one; nil and the reason if it is not wrong.

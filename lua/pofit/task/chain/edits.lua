@@ -31,9 +31,10 @@ local function swap(_, step, task)
   return {write(step.b, step.op, step.a, task.modulus)}
 end
 
--- another number in one place: one of the problem's or of the state's, which is wrong substitution, or any
+-- another number in one place: one of the state's or an irrelevant one, which is wrong substitution, or any
 local function operand(state, step, task, g)
   local pool, out = table.move(state.numbers, 1, #state.numbers, 1, {}), {}
+  table.move(state.irrelevant, 1, #state.irrelevant, #pool + 1, pool)
   for _ = 1, DRAWS do
     local n = g:int(2) == 1 and g:pick(pool) or g:int(0, task.modulus - 1)
     local first = g:int(2) == 1
@@ -68,7 +69,7 @@ local makers = {
 }
 
 --- Candidates for a wrong step of one type, in no order and not yet proved.
----@param state {numbers: integer[], ops: string[]} before the step
+---@param state {numbers: integer[], ops: string[], irrelevant: integer[]} before the step
 ---@param step {a: integer, op: string, b: integer} the right one
 ---@param task {modulus: integer}
 ---@param kind string
