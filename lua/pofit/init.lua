@@ -46,6 +46,7 @@ for name in ([[
   train
   trainer
   triple
+  turns
 ]]):gmatch("%w+") do modules[name] = "pofit." .. name end
 
 -- name -> function that makes it
