@@ -115,7 +115,7 @@ function Model:copy() end
 ---@return pofit.Model
 function Model:reference(run) end
 ---Freeze the model and add a low-rank adapter.
----@param opts? table rank, alpha, targets, exclude, dropout, rslora, dora, rank_pattern, alpha_pattern, layers, save, seed
+---@param opts? table rank, alpha, targets, exclude, dropout, rslora, dora, rank_pattern, alpha_pattern, layers, save
 ---@return pofit.Model
 function Model:adapt(opts) end
 ---Go on from a PEFT adapter directory.
@@ -403,12 +403,14 @@ function pf.dropout(x, p, seed, stream) end
 ---@param stream? integer
 ---@return pofit.Tensor
 function Tensor:dropout(p, seed, stream) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
+---a storage type.
 ---@param w pofit.Tensor|number|table
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function pf.embedding(w, ids) end
----The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error.
+---The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be a frozen weight in
+---a storage type.
 ---@param ids pofit.Tensor|integer[]
 ---@return pofit.Tensor
 function Tensor:embedding(ids) end
@@ -493,13 +495,15 @@ function pf.ld_sum(logp, sequence, partner, alpha) end
 ---@param alpha number
 ---@return pofit.Tensor
 function Tensor:ld_sum(sequence, partner, alpha) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
+---type.
 ---@param x pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor
 function pf.linear(x, w, b) end
----x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out].
+---x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a storage
+---type.
 ---@param w pofit.Tensor|number|table
 ---@param b? pofit.Tensor|number|table
 ---@return pofit.Tensor

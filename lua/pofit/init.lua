@@ -22,6 +22,7 @@ for name in ([[
   evaluate
   exact
   gradcheck
+  groups
   help
   inject
   json

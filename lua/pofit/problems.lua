@@ -12,7 +12,10 @@ local OPTIONS <const> = {
   { "problems", 1500, "problems to learn from (of --data: at most)", min = 1 },
   { "heldout", 500, "problems to measure on (of --data: at most)", min = 1 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
+  { "samples", 8, "samples a problem", min = 1 },
+  { "temperature", 1.0, "of the samples", min = 0 },
   { "max_tokens", 0, "tokens of an answer at most (0: 80 on CHAIN, else 400)", min = 0 },
+  { "cache", "", "folder for sampled answers, may be shared by runs (none: runs/NAME/rollouts)" },
   { "dry_run", false, "print what would be learned from, and stop" },
 }
 
@@ -46,14 +49,43 @@ local function own(opt)
     part(list, 1, math.min(held, opt.heldout))
 end
 
+local Problems = {}
+Problems.__index = Problems
+
+--- Sample the recipe's model, or another one, on problems: pf.rollout with what the options say.
+---@param problems table[]
+---@param o? table n (--samples), model, and what else pf.rollout takes
+---@return table[][] samples a list a problem
+---@return table counts
+function Problems:sample(problems, o)
+  local starts, opt = {}, self.opt
+  local all = { n = opt.samples, task = self.task, seed = opt.seed, temperature = opt.temperature, run = self.run,
+    max_tokens = self.max_tokens, cache = self.cache, quiet = opt.quiet }
+  for name, value in pairs(o or {}) do all[name] = value end
+  all.model = nil
+  for i, problem in ipairs(problems) do starts[i] = { problem = problem } end
+  return require "pofit.rollout"(o and o.model or self.model, starts, all)
+end
+
+--- Greedy accuracy on the held-out problems, and with samples that at temperature 1, as Run:finish takes it.
+---@param model table
+---@param samples? integer
+---@return table
+function Problems:measure(model, samples)
+  return require "pofit.evaluate".task { model = model, task = self.task, problems = self.heldout, samples = samples,
+    seed = self.opt.seed, max_tokens = self.max_tokens, quiet = self.opt.quiet }
+end
+
 --- Model, task and problems by the options of M.options. Default: CHAIN with the base policy; problems of the split
 --- "preference" to learn from, which the base policy has not seen, and of "heldout" to measure on.
 ---@param opt table
+---@param run table pf.run(opt)
 ---@param o? table task (options of CHAIN, else pf.base.task), split ("preference"), heldout ("heldout")
----@return table set {model=, task=, train=, heldout=, max_tokens=}
-function M.open(opt, o)
+---@return table set {model=, task=, train=, heldout=, max_tokens=, cache=}, with sample and measure
+function M.open(opt, run, o)
   local base = require "pofit.base"
-  local set = { max_tokens = opt.max_tokens > 0 and opt.max_tokens or opt.data == "" and 80 or 400 }
+  local set = setmetatable({ opt = opt, run = run, cache = opt.cache ~= "" and opt.cache or run.dir .. "/rollouts",
+    max_tokens = opt.max_tokens > 0 and opt.max_tokens or opt.data == "" and 80 or 400 }, Problems)
   if opt.data ~= "" then
     if opt.model == "" then core.raise("--data needs --model: the base policy can only read CHAIN") end
     set.task, set.train, set.heldout = own(opt)
@@ -85,4 +117,4 @@ function M.solutions(task, problems)
   return out
 end
 
-return setmetatable(M, { __call = function(_, opt, o) return M.open(opt, o) end })
+return setmetatable(M, { __call = function(_, opt, run, o) return M.open(opt, run, o) end })

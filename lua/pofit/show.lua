@@ -41,6 +41,11 @@ return function(rows, tok, n)
     for _, name in ipairs(EXTRA) do
       if row[name] ~= nil then line[#line + 1] = ("\n    %s %s"):format(name, figure(row[name])) end
     end
+    for _, side in ipairs { { "right", "+" }, { "wrong", "-" } } do
+      for _, answer in ipairs(row[side[1]] or {}) do
+        line[#line + 1] = ("\n  %s %s"):format(side[2], (text_of(answer, tok):gsub("\n", "\n    ")))
+      end
+    end
     out[i] = table.concat(line):gsub("^\n", "")
   end
   out[#out + 1] = ("%d rows%s\n"):format(#rows, #rows > #out and (", the first %d are shown"):format(#out) or "")

@@ -35,6 +35,27 @@ function M.sd(list)
   return math.sqrt(sum / (#list - 1))
 end
 
+--- Metrics of several losses: add a value to the sums, then take the means of what each name got.
+---@param sums table
+---@param name string
+---@param value number
+function M.into(sums, name, value)
+  local s = sums[name] or {0.0, 0}
+  sums[name] = s
+  s[1], s[2] = s[1] + value, s[2] + 1
+end
+
+--- The means of what M.into has added.
+---@param sums table
+---@return table<string, number>
+function M.means(sums)
+  local out = {}
+  for name, s in pairs(sums) do
+    out[name] = s[1] / s[2]
+  end
+  return out
+end
+
 --- Quantile of a sorted list, linear between neighbours (type 7 of Hyndman and Fan 1996).
 ---@param sorted number[]
 ---@param q number from 0 to 1

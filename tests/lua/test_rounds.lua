@@ -102,13 +102,14 @@ local function words(list)
   _G.arg = old
   return opt
 end
+local function open(list) return pf.problems(words(list), { dir = dir, count = function() end }) end
 
 check.test("problems: the user's rows, split without overlap", function()
   local lines = {}
   for i = 1, 30 do lines[i] = ('{"question": "%d+1?", "answer": "%d+1=%d;#%d"}'):format(i % 10, i % 10, i, i) end
   pf.sys.write(dir .. "/mine.jsonl", table.concat(lines, "\n"))
   tiny.model(1):save(dir .. "/m")
-  local set = pf.problems(words { "--model", dir .. "/m", "--data", dir .. "/mine.jsonl", "--heldout_share", "0.2" })
+  local set = open { "--model", dir .. "/m", "--data", dir .. "/mine.jsonl", "--heldout_share", "0.2" }
   check.eq({ #set.train, #set.heldout, set.max_tokens }, { 20, 6, 400 })
   local seen = {}
   for _, list in ipairs { set.train, set.heldout } do
@@ -118,11 +119,14 @@ check.test("problems: the user's rows, split without overlap", function()
     end
   end
   check.eq(set.task:verify(set.train[1], set.train[1].answer).correct, true)
+  local samples = set:sample(set.heldout, { n = 2, max_tokens = 5 })
+  check.eq({ #samples, #samples[1], samples[1][1].correct, pf.sys.exists(dir .. "/rollouts") }, { 6, 2, false, true })
+  check.eq(#set:measure(set.model, 1).scores[2][2], 6)
   check.eq(pf.problems.solutions(set.task, set.train)[1].completion, set.train[1].answer)
-  check.fails("--data needs %-%-model", pf.problems, words { "--data", dir .. "/mine.jsonl" })
+  check.fails("--data needs %-%-model", open, { "--data", dir .. "/mine.jsonl" })
   pf.sys.write(dir .. "/mine.jsonl", '{"question": "1+1?", "answer": "#2"}\n{"question": "1+1?"}\n')
-  check.fails("mine.jsonl:2: field \"answer\" is missing", pf.problems,
-    words { "--model", dir .. "/m", "--data", dir .. "/mine.jsonl" })
+  check.fails("mine.jsonl:2: field \"answer\" is missing", open,
+    { "--model", dir .. "/m", "--data", dir .. "/mine.jsonl" })
 end)
 
 -- ---- online data ----
@@ -143,6 +147,35 @@ check.test("online: made anew every so many updates, from the policy as it is", 
   check.eq({ #made, made[1][1], made[2][1], made[3][1] }, { 3, 0, 1, 2 })
   check.ok(made[1][2] ~= made[2][2] and made[2][2] ~= made[3][2])
   check.fails("online needs make=", pf.online, { every = 1, n = 1 })
+end)
+
+-- ---- groups ----
+
+check.test("groups: reference, right and wrong samples of a question, equal ones once", function()
+  local problems = { { text = "1+2?" }, { text = "2+2?" } }
+  local function sample(text, correct)
+    local ids = tok:encode(text, { special = false })
+    ids[#ids + 1] = tok.eos
+    return { ids = ids, correct = correct }
+  end
+  local samples = { { sample("#3", true), sample("#4", false), sample("#4", false), sample("#33", false) },
+    { { ids = {}, correct = false } } }
+  local function solution(p) return p.text == "1+2?" and "1+2=3;#3" or "2+2=4;#4" end
+  local set = pf.groups(problems, samples, tok, { solution = solution })
+  local b = set:batch { 2, 1 }
+  check.eq({ b.sequences, b.reference, b.positive, b.negative }, { 5, { 1, 2 }, { { 1 }, { 2, 3 } }, { {}, { 4, 5 } } })
+  local first = b.target:totable()
+  check.eq(tok:decode(table.move(first, 1, 9, 1, {}), { skip_special = true }), "2+2=4;#4")
+  local without = pf.groups(problems, samples, tok, { solution = solution, reference_positive = false })
+  check.eq(without:batch({ 2, 1 }).positive, { {}, { 3 } })
+  check.eq(without:fingerprint(), set:fingerprint())
+  check.matches(set:summary(), "2 questions, 1 with something to compare; 1 different right and 2 wrong")
+  -- a question without wrong samples adds nothing but its reference
+  local m = tiny.model(1)
+  local s = pf.mean_by(m:logp(b), b.sequence, b.sequences)
+  check.eq(pf.loss.align({ positive = s:index(b.positive[1]), negative = s:index(b.negative[1]) }):item(), 0.0)
+  check.fails("no questions left.*2 questions too long", pf.groups, problems, samples, tok,
+    { solution = solution, max_length = 9 })
 end)
 
 check.test("rounds: mistakes are named", function()
