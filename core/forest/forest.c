@@ -109,6 +109,7 @@ static pf_status forest_build(pf_batch *b, forest_item *item) {
     for (int64_t k = 0; k < b->sequences; k++) {
         b->nodes += item[k].inputs - (k ? forest_common(&item[k - 1], &item[k]) : 0);
         b->longest = PFI_MAX(b->longest, item[k].inputs);
+        b->shortest = k ? PFI_MIN(b->shortest, item[k].inputs) : item[k].inputs;
         b->tokens += (int64_t)item[k].s->n;
     }
     if (b->nodes > INT32_MAX)

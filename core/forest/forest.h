@@ -10,7 +10,7 @@
 
 struct pf_batch {
     pf_ctx *ctx;
-    int64_t sequences, entries, tokens, nodes, branches, longest;
+    int64_t sequences, entries, tokens, nodes, branches, longest, shortest; /* inputs of a sequence */
     /* tensors of the forest, int32 */
     pf_tensor *token;    /* [nodes] input ids */
     pf_tensor *position; /* [nodes] depth from 0 */

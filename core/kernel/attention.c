@@ -107,6 +107,16 @@ static void attention_seen(const attention_shape *a, const attention_tile *t, in
     if (*lo > *hi) *lo = *hi;
 }
 
+/* scores to cap tanh(score / cap) */
+static void attention_cap(pf_real *s, pf_real cap, int64_t lo, int64_t hi) {
+    for (int64_t j = lo; j < hi; j++) s[j] = cap * pfr_tanh(s[j] / cap);
+}
+
+/* ds to (ds - delta) times the slope of the cap at capped scores s */
+static void attention_cap_back(pf_real *ds, const pf_real *s, pf_real delta, pf_real cap, int64_t lo, int64_t hi) {
+    for (int64_t j = lo; j < hi; j++) ds[j] = (ds[j] - delta) * (1 - s[j] / cap * (s[j] / cap));
+}
+
 static PFK_CLONES pf_real attention_exp_row(pf_real *s, pf_real shift, int64_t lo, int64_t hi, int64_t n) {
     pf_real sum = 0;
     for (int64_t j = 0; j < lo; j++) s[j] = 0;
@@ -122,6 +132,7 @@ static void attention_online(const attention_shape *a, const attention_work *w, 
         pf_real *s = w->s + r * ATT_KEYS, m = w->max[r];
         int64_t lo, hi;
         attention_seen(a, t, r, &lo, &hi);
+        if (a->cap > 0) attention_cap(s, a->cap, lo, hi);
         for (int64_t j = lo; j < hi; j++) m = s[j] > m ? s[j] : m;
         pf_real keep = w->max[r] == m ? 1 : w->max[r] == -PFR_MAX ? 0 : pfr_exp(w->max[r] - m);
         w->sum[r] = w->sum[r] * keep + attention_exp_row(s, m, lo, hi, t->kn);
@@ -199,8 +210,14 @@ static void attention_backward_rows(const attention_grads *b, const attention_sh
         for (int64_t r = 0; r < rows; r++) {
             int64_t lo, hi;
             attention_seen(a, &t, r, &lo, &hi);
-            pf_real lse = b->lse[(h + r % group) * a->T + node + r / group];
-            attention_score_gradient(w->s + r * ATT_KEYS, w->ds + r * ATT_KEYS, lse, w->sum[r], lo, hi, t.kn);
+            pf_real lse = b->lse[(h + r % group) * a->T + node + r / group], delta = w->sum[r];
+            pf_real *s = w->s + r * ATT_KEYS, *ds = w->ds + r * ATT_KEYS;
+            if (a->cap > 0) {
+                attention_cap(s, a->cap, lo, hi);
+                attention_cap_back(ds, s, delta, a->cap, lo, hi);
+                delta = 0;
+            }
+            attention_score_gradient(s, ds, lse, delta, lo, hi, t.kn);
         }
         attention_product(false, false, rows, D, t.kn, w->ds, ATT_KEYS, w->k, D, 1, w->dq, D);
         attention_product(true, false, t.kn, D, rows, w->ds, ATT_KEYS, w->q, D, 0, w->dk, D);

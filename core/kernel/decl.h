@@ -38,7 +38,7 @@ double PFK(sum_squares)(int threads, const pf_real *x, int64_t n, double *block)
 typedef struct PFK(attention) {
     int64_t T, H, G, D, branches, longest; /* longest: largest depth of a node, plus 1 */
     const int32_t *start, *parent;
-    pf_real scale;
+    pf_real scale, cap; /* cap > 0: scores s become cap tanh(s / cap) */
     int64_t window;
     int threads;
 } PFK(attention);
@@ -74,10 +74,10 @@ void PFK(scatter_rows)(int threads, pf_real *dw, const pf_real *dy, const int32_
                        void *scratch);
 size_t PFK(scatter_rows_scratch)(int64_t T, int64_t V);
 
-/* y[rows,C] = x scale w with scale[row] = 1 / sqrt(mean(x^2) + eps), and its gradient: dx += ... */
-void PFK(rms_norm)(int threads, pf_real *y, pf_real *scale, const pf_real *x, const pf_real *w, double eps,
-                   int64_t rows, int64_t C);
-void PFK(rms_norm_back)(int threads, pf_real *dx, const pf_real *dy, const pf_real *x, const pf_real *w,
+/* y[rows,C] = x scale (w + offset) with scale[row] = 1 / sqrt(mean(x^2) + eps), and its gradient: dx += ... */
+void PFK(rms_norm)(int threads, pf_real *y, pf_real *scale, const pf_real *x, const pf_real *w, double offset,
+                   double eps, int64_t rows, int64_t C);
+void PFK(rms_norm_back)(int threads, pf_real *dx, const pf_real *dy, const pf_real *x, const pf_real *w, double offset,
                         const pf_real *scale, int64_t rows, int64_t C);
 
 /* y[n] = gate sigmoid(gate) up, and its gradients; dgate or dup may be NULL */
@@ -89,11 +89,11 @@ void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *
  * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_scratch bytes. */
 void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
                       int64_t out, int64_t in, void *scratch);
-/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]).
- * q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H / G, longest list]. Rows do not meet. */
-void PFK(attention_rows)(int threads, pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v,
-                         const int32_t *const *list, const int64_t *len, pf_real scale, int64_t rows, int64_t H,
-                         int64_t G, int64_t D, pf_real *scratch, int64_t longest);
+/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]),
+ * the last window of them if window > 0. cap as in attention. q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H /
+ * G, longest list]. Rows do not meet. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */
+void PFK(attention_rows)(pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v, const int32_t *const *list,
+                         const int64_t *len, const PFK(attention) * a, pf_real *scratch);
 
 /* Over every place of dim[4]: y += x or y = x, each seen through strides; y's places must differ. */
 void PFK(copy_strided)(int threads, pf_real *y, const int64_t *to, const pf_real *x, const int64_t *from,

@@ -64,28 +64,32 @@ static PFK_CLONES void decode_softmax(pf_real *s, int64_t n) {
 }
 
 static void decode_row(pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v, const int32_t *list,
-                       int64_t len, pf_real scale, int64_t group, int64_t G, int64_t g, int64_t D, pf_real *s) {
+                       int64_t len, const PFK(attention) * a, int64_t g, pf_real *s) {
+    const int64_t group = a->H / a->G, G = a->G, D = a->D;
     for (int64_t i = 0; i < len; i++)
         for (int64_t h = 0; h < group; h++)
-            s[h * len + i] = scale * decode_dot(q + h * D, k + (list[i] * G + g) * D, D);
+            s[h * len + i] = a->scale * decode_dot(q + h * D, k + (list[i] * G + g) * D, D);
+    if (a->cap > 0)
+        for (int64_t i = 0; i < group * len; i++) s[i] = a->cap * pfr_tanh(s[i] / a->cap);
     for (int64_t h = 0; h < group; h++) decode_softmax(s + h * len, len);
     memset(o, 0, (size_t)(group * D) * sizeof *o);
     for (int64_t i = 0; i < len; i++)
         for (int64_t h = 0; h < group; h++) decode_add(o + h * D, v + (list[i] * G + g) * D, s[h * len + i], D);
 }
 
-void PFK(attention_rows)(int threads, pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v,
-                         const int32_t *const *list, const int64_t *len, pf_real scale, int64_t rows, int64_t H,
-                         int64_t G, int64_t D, pf_real *scratch, int64_t longest) {
-    int64_t group = H / G;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if (rows * H * longest * D > PFK_WORTH_THREADS)
-    for (int64_t t = 0; t < rows * G; t++) {
+void PFK(attention_rows)(pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v, const int32_t *const *list,
+                         const int64_t *len, const PFK(attention) * a, pf_real *scratch) {
+    const int64_t group = a->H / a->G, work = a->T * a->H * a->longest * a->D;
+    const int threads = a->threads;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if (work > PFK_WORTH_THREADS)
+    for (int64_t t = 0; t < a->T * a->G; t++) {
 #ifdef _OPENMP
         int64_t thread = omp_get_thread_num();
 #else
         int64_t thread = 0;
 #endif
-        int64_t r = t / G, g = t % G, at = (r * H + g * group) * D;
-        decode_row(o + at, q + at, k, v, list[r], len[r], scale, group, G, g, D, scratch + thread * group * longest);
+        int64_t r = t / a->G, g = t % a->G, at = (r * a->H + g * group) * a->D;
+        int64_t skip = a->window > 0 && len[r] > a->window ? len[r] - a->window : 0;
+        decode_row(o + at, q + at, k, v, list[r] + skip, len[r] - skip, a, g, scratch + thread * group * a->longest);
     }
 }

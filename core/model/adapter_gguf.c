@@ -4,6 +4,8 @@
 #include "file/gguf.h"
 #include "model/adapter.h"
 
+#include "model/family.h"
+
 #include <math.h>
 
 /* alpha so that scale = alpha / r */

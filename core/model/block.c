@@ -1,5 +1,8 @@
 /* The layers as operations: recorded when a gradient is wanted, plain computation otherwise. */
 #include "model/block.h"
+
+#include <math.h>
+
 #include "op/op.h"
 
 /* Results that one layer needs for a while. History keeps what backward wants; the layer lets go of the rest. */
@@ -7,7 +10,7 @@ typedef struct layer_scope {
     pfi_run *run;
     const pf_model *m;
     int64_t layer;
-    pf_tensor *held[32];
+    pf_tensor *held[64];
     int n;
 } layer_scope;
 
@@ -28,11 +31,14 @@ static pf_tensor *layer_linear(layer_scope *s, pf_tensor *x, const pfi_linear *l
 }
 
 static pf_tensor *run_norm(const pf_model *m, pf_tensor *x, const pfi_norm *n) {
-    return pfi_apply(m->ctx, "rms_norm", (pf_tensor *[]){x, n->w}, (double[]){m->config.norm_eps}, NULL, 0);
+    const pfi_config *c = &m->config;
+    if (c->centred) return pfi_apply(m->ctx, "layer_norm", (pf_tensor *[]){x, n->w, n->b}, &c->norm_eps, NULL, 0);
+    return pfi_apply(m->ctx, "rms_norm", (pf_tensor *[]){x, n->w}, (double[]){c->norm_eps, c->norm_offset}, NULL, 0);
 }
 
+/* x itself where there is no norm */
 static pf_tensor *layer_norm(layer_scope *s, pf_tensor *x, const pfi_norm *n) {
-    return scope_hold(s, run_norm(s->m, x, n));
+    return n->w ? scope_hold(s, run_norm(s->m, x, n)) : x;
 }
 
 static pf_tensor *layer_add(layer_scope *s, pf_tensor *x, pf_tensor *y) {
@@ -40,36 +46,88 @@ static pf_tensor *layer_add(layer_scope *s, pf_tensor *x, pf_tensor *y) {
 }
 
 /* [T, n * D] to [T, n, D] */
-static pf_tensor *layer_heads(layer_scope *s, pf_tensor *x, int64_t n) {
-    return scope_op(s, "reshape", &x, NULL, (int64_t[]){-1, n, s->m->config.head_dim}, 3);
+static pf_tensor *layer_heads(layer_scope *s, pf_tensor *x, int64_t n, int64_t D) {
+    return scope_op(s, "reshape", &x, NULL, (int64_t[]){-1, n, D}, 3);
+}
+
+/* n places of dimension dim from place at on, as a tensor of its own */
+static pf_tensor *layer_part(layer_scope *s, pf_tensor *x, int dim, int64_t at, int64_t n) {
+    pf_tensor *part = scope_op(s, "narrow", &x, (double[]){dim, (double)at, (double)n}, NULL, 0);
+    return scope_op(s, "contiguous", &part, NULL, NULL, 0);
 }
 
 static pf_tensor *layer_rope(layer_scope *s, pf_tensor *x) {
-    return scope_op(s, "rope", (pf_tensor *[]){x, s->run->position, NULL}, (double[]){s->m->config.rope_theta}, NULL,
-                    0);
+    const pf_model *m = s->m;
+    const int flags = m->config.layer[s->layer], which = flags & PFI_LAYER_LOCAL ? 1 : 0;
+    const pfi_rope *rope = &m->config.rope[which];
+    if (flags & PFI_LAYER_STILL || !rope->channels) return x;
+    pf_tensor *freq = m->freq[which][s->run->is_long && rope->original];
+    return scope_op(s, "rope", (pf_tensor *[]){x, s->run->position, freq}, (double[]){1, rope->factor}, NULL, 0);
+}
+
+/* q[T, H, D], k[T, G, D] and v[T, G, D] of h */
+static void layer_qkv(layer_scope *s, const pfi_layer *l, pf_tensor *h, pf_tensor *out[3]) {
+    const pfi_config *c = &s->m->config;
+    const int64_t H = c->heads, G = c->kv_heads, D = c->head_dim, n[] = {H, G, G}, at[] = {0, H, H + G};
+    const pfi_linear *part[] = {&l->q, &l->k, &l->v};
+    if (!c->fused) {
+        for (int i = 0; i < 3; i++) out[i] = layer_heads(s, layer_linear(s, h, part[i]), n[i], D);
+        return;
+    }
+    pf_tensor *all = layer_linear(s, h, &l->qkv);
+    all = c->per_head ? layer_heads(s, all, H, 3 * D) : layer_heads(s, all, H + 2 * G, D);
+    for (int i = 0; i < 3; i++)
+        out[i] = c->per_head ? layer_part(s, all, 2, i * D, D) : layer_part(s, all, 1, at[i], n[i]);
 }
 
 static pf_tensor *layer_attention(layer_scope *s, const pfi_layer *l, pf_tensor *h) {
     const pfi_config *c = &s->m->config;
-    pf_tensor *q = layer_rope(s, layer_heads(s, layer_linear(s, h, &l->q), c->heads));
-    pf_tensor *k = layer_rope(s, layer_heads(s, layer_linear(s, h, &l->k), c->kv_heads));
-    pf_tensor *v = layer_heads(s, layer_linear(s, h, &l->v), c->kv_heads);
-    pf_tensor *o = scope_hold(s, q && k && v ? s->run->attention(s->run, s->layer, q, k, v) : NULL);
+    pf_tensor *p[3] = {NULL};
+    layer_qkv(s, l, h, p);
+    pf_tensor *q = layer_rope(s, layer_norm(s, p[0], &l->q_norm)), *k = layer_rope(s, layer_norm(s, p[1], &l->k_norm));
+    pf_tensor *o = scope_hold(s, q && k && p[2] ? s->run->attention(s->run, s->layer, q, k, p[2]) : NULL);
     pf_tensor *flat = scope_op(s, "reshape", &o, NULL, (int64_t[]){-1, c->heads * c->head_dim}, 2);
     return layer_linear(s, flat, &l->o);
 }
 
+static pf_tensor *layer_act(layer_scope *s, pf_tensor *x) {
+    const pfi_act act = s->m->config.act;
+    const double form = act == PFI_GELU_EXACT; /* of gelu's forms: 0 is tanh, 1 exact */
+    return scope_op(s, act == PFI_SILU ? "silu" : "gelu", &x, &form, NULL, 0);
+}
+
 static pf_tensor *layer_ffn(layer_scope *s, const pfi_layer *l, pf_tensor *h) {
-    pf_tensor *gate = layer_linear(s, h, &l->gate), *up = layer_linear(s, h, &l->up);
-    return layer_linear(s, scope_op(s, "swiglu", (pf_tensor *[]){gate, up}, NULL, NULL, 0), &l->down);
+    const pfi_config *c = &s->m->config;
+    if (!c->gated) return layer_linear(s, layer_act(s, layer_linear(s, h, &l->up)), &l->down);
+    pf_tensor *both = c->fused ? layer_linear(s, h, &l->gate_up) : NULL;
+    pf_tensor *gate = c->fused ? layer_part(s, both, 1, 0, c->ffn) : layer_linear(s, h, &l->gate);
+    pf_tensor *up = c->fused ? layer_part(s, both, 1, c->ffn, c->ffn) : layer_linear(s, h, &l->up);
+    pf_tensor *y = c->act == PFI_SILU ? scope_op(s, "swiglu", (pf_tensor *[]){gate, up}, NULL, NULL, 0)
+                                      : scope_op(s, "mul", (pf_tensor *[]){layer_act(s, gate), up}, NULL, NULL, 0);
+    return layer_linear(s, y, &l->down);
 }
 
 /* One block. Owned by caller. */
 static pf_tensor *layer_block(pfi_run *r, int64_t layer, pf_tensor *x) {
     layer_scope s = {.run = r, .m = r->m, .layer = layer};
     const pfi_layer *l = &r->m->layer[layer];
-    x = layer_add(&s, x, layer_attention(&s, l, layer_norm(&s, x, &l->norm_attention)));
-    x = layer_add(&s, x, layer_ffn(&s, l, layer_norm(&s, x, &l->norm_ffn)));
+    pf_tensor *attention = layer_attention(&s, l, layer_norm(&s, x, &l->norm_attention));
+    pf_tensor *y = layer_add(&s, x, layer_norm(&s, attention, &l->norm_attention_out));
+    pf_tensor *ffn = layer_ffn(&s, l, layer_norm(&s, r->m->config.parallel ? x : y, &l->norm_ffn));
+    y = layer_add(&s, y, layer_norm(&s, ffn, &l->norm_ffn_out));
+    if (y) pf_tensor_retain(y);
+    scope_end(&s);
+    return y;
+}
+
+/* what goes into the first layer. Owned by caller. */
+static pf_tensor *run_embedding(pfi_run *r, pf_tensor *token) {
+    pf_model *m = r->m;
+    layer_scope s = {.run = r, .m = m};
+    pf_tensor *x = scope_op(&s, "embedding", (pf_tensor *[]){m->embedding, token}, NULL, NULL, 0);
+    if (m->scale) x = scope_op(&s, "mul", (pf_tensor *[]){x, m->scale}, NULL, NULL, 0);
+    if (m->position)
+        x = layer_add(&s, x, scope_op(&s, "embedding", (pf_tensor *[]){m->position, r->position}, NULL, NULL, 0));
     if (x) pf_tensor_retain(x);
     scope_end(&s);
     return x;
@@ -77,7 +135,7 @@ static pf_tensor *layer_block(pfi_run *r, int64_t layer, pf_tensor *x) {
 
 pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token) {
     pf_model *m = r->m;
-    pf_tensor *x = pfi_apply(m->ctx, "embedding", (pf_tensor *[]){m->embedding, token}, NULL, NULL, 0);
+    pf_tensor *x = run_embedding(r, token);
     for (int64_t i = 0; x && i < m->config.layers; i++) {
         pf_tensor *y = layer_block(r, i, x);
         pf_tensor_free(x);
@@ -86,4 +144,12 @@ pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token) {
     pf_tensor *h = run_norm(m, x, &m->norm);
     pf_tensor_free(x);
     return h;
+}
+
+double pfi_attention_scale(const pfi_config *c) {
+    return c->attention_scale > 0 ? c->attention_scale : 1 / sqrt((double)c->head_dim);
+}
+
+int64_t pfi_attention_window(const pfi_config *c, int64_t layer) {
+    return c->layer[layer] & PFI_LAYER_WINDOW ? c->window : 0;
 }

@@ -10,6 +10,7 @@ typedef struct pfi_run pfi_run;
 struct pfi_run {
     pf_model *m;
     pf_tensor *position; /* [T] */
+    bool is_long;        /* the sequences turn by the frequencies for long ones */
     /* x[T, in] to [T, out] */
     pf_tensor *(*linear)(pfi_run *r, pf_tensor *x, const pfi_linear *l);
     /* q[T, H, D], k and v[T, G, D] of a layer to [T, H, D] */
@@ -18,5 +19,9 @@ struct pfi_run {
 
 /* hidden states [T, C] after the last norm for token[T]. Owned by caller. err NOMEM, RANGE */
 pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token);
+
+/* what attention in a layer does besides: the scale of its scores, and its window (0: none) */
+double pfi_attention_scale(const pfi_config *c);
+int64_t pfi_attention_window(const pfi_config *c, int64_t layer);
 
 #endif

@@ -1,5 +1,5 @@
 /* config.json: which family, which sizes, and nothing unknown. */
-#include "model/model.h"
+#include "model/family.h"
 
 #define X(id) extern const pfi_family pfi_family_##id;
 #include "pf_families.inc"
@@ -25,6 +25,10 @@ const char *pfi_family_list(char *buf, size_t n) {
     return buf;
 }
 
+static const pfi_names config_names[] = {{"model.", "lm_head.weight"}, {NULL, NULL}};
+
+const pfi_names *pfi_family_names(const pfi_family *f) { return f->names ? f->names : config_names; }
+
 /* Keys that say nothing about the forward pass without dropout, whatever their value. */
 /* clang-format off */
 static const char *const config_harmless[] = {
@@ -32,7 +36,11 @@ static const char *const config_harmless[] = {
     "initializer_range", "is_encoder_decoder", "label2id", "language", "license", "max_position_embeddings",
     "model_type", "output_attentions", "output_hidden_states", "pad_token_id", "return_dict", "sep_token_id",
     "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_version", "use_cache", "attention_dropout",
-    "hidden_dropout", "embd_pdrop", "resid_pdrop", "_attn_implementation_autoset", "_flash_attn_2_enabled",
+    "hidden_dropout", "embd_pdrop", "resid_pdrop", "attn_pdrop", "classifier_dropout", "summary_first_dropout",
+    "_attn_implementation_autoset", "_flash_attn_2_enabled", "is_llama_config", "transformers.js_config",
+    "unsloth_fixed", "cache_implementation", "is_decoder", "gradient_checkpointing", "task_specific_params",
+    "chunk_size_feed_forward", "problem_type", "pruned_heads", "_commit_hash", "do_sample", "temperature", "top_k",
+    "top_p", "max_length", "min_length", "num_beams", "num_return_sequences", "repetition_penalty", "pretraining_tp",
 };
 /* clang-format on */
 
@@ -57,9 +65,10 @@ pf_status pfi_config_refuse_unknown(pf_ctx *ctx, json_t *json, const char *file,
     return PF_OK;
 }
 
-static pf_status config_eos(pf_ctx *ctx, json_t *json, const char *file, pfi_config *out) {
+pf_status pfi_config_eos(pf_ctx *ctx, json_t *json, const char *file, pfi_config *out) {
     json_t *v = json_object_get(json, "eos_token_id");
     if (!v || json_is_null(v)) return PF_OK;
+    out->n_eos = 0;
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
     if (n > PFI_MAX_EOS)
         return pfi_fail(ctx, PF_UNSUPPORTED, "%s: eos_token_id lists %zu ids, at most %d", file, n, PFI_MAX_EOS);
@@ -81,13 +90,13 @@ static pf_status config_parse(pf_ctx *ctx, json_t *json, const char *file, const
     if (!*family)
         return pfi_fail(ctx, PF_UNSUPPORTED, "%s: model_type \"%s\" is not supported; supported: %s", file, type,
                         pfi_family_list((char[256]){0}, 256));
-    *out = (pfi_config){.bos = -1, .init_range = 0.02};
+    *out = (pfi_config){.bos = -1, .init_range = 0.02, .norm_eps = 1e-6, .embedding_scale = 1, .gated = true};
     int64_t bos = -1;
     PF_TRY((*family)->config(ctx, json, file, out));
     PF_TRY(pfi_json_int_opt(ctx, json, "bos_token_id", file, &bos));
     PF_TRY(pfi_json_number_opt(ctx, json, "initializer_range", file, &out->init_range));
     out->bos = bos >= 0 && bos < out->vocab ? (int32_t)bos : -1;
-    return config_eos(ctx, json, file, out);
+    return pfi_config_eos(ctx, json, file, out);
 }
 
 pf_status pfi_config_read(pf_ctx *ctx, const char *text, size_t len, const char *file, const pfi_family **family,

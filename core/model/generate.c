@@ -172,7 +172,7 @@ static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row, int
     pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){padded, C});
     for (int64_t i = 0; at && i < n; i++)
         memcpy(pfi_f32(at) + i * C, pfi_f32(hidden) + row[i] * C, (size_t)C * sizeof(float));
-    pf_tensor *logits = at ? pfi_pass_linear(&g->pass, at, &g->m->head) : NULL;
+    pf_tensor *logits = at ? pfi_model_cap(g->m, pfi_pass_linear(&g->pass, at, &g->m->head)) : NULL;
     pf_status s = logits ? PF_OK : PF_NOMEM;
     for (int64_t i = 0; s == PF_OK && i < n; i++) {
         gen_seq *q = &g->seq[i];
@@ -279,6 +279,12 @@ static pf_status gen_loop(gen_run *g, const pf_batch *b) {
     return s;
 }
 
+/* the longest that a sample can become: what began within longrope's original context ends there */
+static int64_t gen_limit(const pf_model *m, bool is_long) {
+    const pfi_config *c = &m->config;
+    return c->rope[0].original && !is_long ? PFI_MIN(c->rope[0].original, c->context) : c->context;
+}
+
 /* samples first..first+n-1 of all, numbered prompt by prompt */
 static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *out, int64_t first, int64_t n) {
     pf_ctx *ctx = g->ctx;
@@ -303,7 +309,7 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
     for (int64_t i = 0; st == PF_OK && i < n; i++) {
         const pf_sequence *p = &prompts[(first + i) / g->o->samples];
         gen_seq *q = &g->seq[i];
-        int64_t limit = g->m->config.context;
+        int64_t limit = gen_limit(g->m, g->pass.is_long);
         if (g->o->max_tokens > 0) limit = PFI_MIN(limit, (int64_t)p->n + g->o->max_tokens);
         *q = (gen_seq){.prompt = p, .out = &out[first + i], .len = (int64_t)p->n, .limit = limit};
         q->stream = pfi_hash64((uint64_t)((first + i) % g->o->samples), p->ids, p->n * sizeof *p->ids);
@@ -350,6 +356,16 @@ static int64_t gen_group_size(const gen_run *g, const pf_sequence *prompts, int6
     return n;
 }
 
+/* A prompt that fills longrope's original context, or more, goes on with the frequencies for long sequences. */
+static pf_status gen_check_long(pf_model *m, const pf_sequence *prompts, size_t n, bool *is_long) {
+    size_t shortest = prompts[0].n, longest = prompts[0].n;
+    for (size_t i = 0; i < n; i++) {
+        shortest = PFI_MIN(shortest, prompts[i].n);
+        longest = PFI_MAX(longest, prompts[i].n);
+    }
+    return pfi_model_is_long(m, (int64_t)shortest + 1, (int64_t)longest + 1, "generate: the list of prompts", is_long);
+}
+
 static pf_status gen_check(pf_model *m, const pf_sequence *prompts, size_t n, const pf_generate_options *o) {
     pf_ctx *ctx = m->ctx;
     if (m->dtype != PF_F32) return pfi_fail(ctx, PF_TYPE, "generate needs a float32 model");
@@ -387,7 +403,10 @@ pf_generate_options pf_generate_defaults(void) {
 }
 
 static pf_status gen_all(gen_run *g, const pf_sequence *prompts, pf_sample *out, int64_t total) {
+    bool is_long = false;
+    if (total) PF_TRY(gen_check_long(g->m, prompts, (size_t)(total / g->o->samples), &is_long));
     PF_TRY(pfi_pass_open(&g->pass, g->m));
+    g->pass.is_long = is_long;
     g->work = pfi_alloc(g->ctx, (size_t)g->m->config.vocab * sizeof *g->work);
     if (!g->work) return PF_NOMEM;
     for (int64_t first = 0, n; first < total; first += n) {

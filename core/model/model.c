@@ -1,35 +1,10 @@
-/* Models: loading, making, copying and saving. */
-#include "model/model.h"
-
-#include <stdarg.h>
-
-#include "file/file.h"
-#include "file/safetensors.h"
-#include "kernel/kernel.h"
+/* Models: life, making, copying and asking. */
 #include "model/adapter.h"
-#include "text/tokenizer.h"
-
-/* ---- what a model is made of ---- */
-
-pf_status pfi_slot_add(pfi_slots *s, pf_tensor **field, int64_t rows, int64_t cols, const char *fmt, ...) {
-    if (s->n == s->cap) {
-        int cap = 2 * s->cap + 16;
-        pfi_slot *slot = pfi_realloc(s->ctx, s->slot, (size_t)cap * sizeof *slot);
-        if (!slot) return PF_NOMEM;
-        s->slot = slot;
-        s->cap = cap;
-    }
-    pfi_slot *slot = &s->slot[s->n++];
-    *slot = (pfi_slot){.field = field, .nd = cols ? 2 : 1, .dim = {rows, cols}};
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(slot->name, sizeof slot->name, fmt, ap);
-    va_end(ap);
-    return PF_OK;
-}
+#include "model/family.h"
 
 /* ---- life ---- */
 
+/* Configuration, and room for the layers; no weights yet. */
 static pf_status model_shell(pf_ctx *ctx, const char *text, size_t len, const char *file, pf_dtype dtype,
                              pf_model **out) {
     if (dtype != PF_F32 && dtype != PF_F64)
@@ -39,41 +14,76 @@ static pf_status model_shell(pf_ctx *ctx, const char *text, size_t len, const ch
     m->ctx = ctx;
     m->refs = 1;
     m->dtype = dtype;
+    m->slots.m = m;
     pfi_hold(ctx);
     *out = m;
     PF_TRY(pfi_config_read(ctx, text, len, file, &m->family, &m->config));
     m->config_text = pfi_strndup(ctx, text, len);
     m->layer = pfi_calloc(ctx, (size_t)m->config.layers, sizeof *m->layer);
-    if (!m->config_text || !m->layer) return PF_NOMEM;
-    m->slots.ctx = ctx;
-    PF_TRY(m->family->slots(m, &m->slots));
-    m->parameter = pfi_calloc(ctx, (size_t)m->slots.n, sizeof(pf_tensor *));
-    return m->parameter ? PF_OK : PF_NOMEM;
+    return m->config_text && m->layer ? PF_OK : PF_NOMEM;
 }
 
-/* Fill every slot: make the tensor, let fill put values in. Parameters are leaves that collect gradients. */
-static pf_status model_fill(pf_model *m, pf_status (*fill)(void *ud, const pfi_slot *s, pf_tensor *t), void *ud) {
-    pfi_step *open = m->ctx->step;
-    m->ctx->step = NULL; /* weights outlive any step */
-    pf_status s = PF_OK;
-    for (int i = 0; s == PF_OK && i < m->slots.n; i++) {
-        const pfi_slot *slot = &m->slots.slot[i];
-        pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
-        if (!t) {
-            s = PF_NOMEM;
-            break;
-        }
-        memcpy(t->name, slot->name, sizeof t->name);
-        t->needs_grad = true;
-        m->parameter[m->n_parameters++] = *slot->field = t;
-        s = fill(ud, slot, t);
+pf_status pfi_model_shell(pf_ctx *ctx, const char *text, size_t len, const char *file, pf_dtype dtype, pf_model **out) {
+    pf_status s = model_shell(ctx, text, len, file, dtype, out);
+    if (s != PF_OK) {
+        pf_model_free(*out);
+        *out = NULL;
     }
-    m->ctx->step = open;
-    if (m->config.tied) m->head.w = m->embedding;
     return s;
 }
 
-static pf_status model_done(pf_status s, pf_model *m, pf_model **out) {
+/* the constants of the forward pass as tensors */
+static pf_status model_constants(pf_model *m) {
+    const pfi_config *c = &m->config;
+    for (int i = 0; i < 4; i++) {
+        const pfi_rope *r = &c->rope[i / 2];
+        const int64_t n = r->channels / 2;
+        if (!n || (i % 2 && !r->original)) continue;
+        pf_tensor *t = pf_tensor_from(m->ctx, m->dtype, 1, &n, r->freq[i % 2], (size_t)n);
+        if (!t) return PF_NOMEM;
+        m->freq[i / 2][i % 2] = t;
+    }
+    if (c->embedding_scale == 1) return PF_OK;
+    m->scale = pf_tensor_from(m->ctx, m->dtype, 0, NULL, &c->embedding_scale, 1);
+    return m->scale ? PF_OK : PF_NOMEM;
+}
+
+/* the places of the weights, room for them, and constants; names are chosen */
+pf_status pfi_model_prepare(pf_model *m) {
+    PF_TRY(m->family->slots(m, &m->slots));
+    m->parameter = pfi_calloc(m->ctx, (size_t)m->slots.n, sizeof(pf_tensor *));
+    if (!m->parameter) return PF_NOMEM;
+    pfi_step *open = m->ctx->step;
+    m->ctx->step = NULL; /* what a model holds outlives any step */
+    pf_status s = model_constants(m);
+    m->ctx->step = open;
+    return s;
+}
+
+/* a slot after the other: make the tensor, let fill put values in */
+static pf_status model_fill(pf_model *m, pfi_fill fill, void *ud) {
+    for (int i = 0; i < m->slots.n; i++) {
+        const pfi_slot *slot = &m->slots.slot[i];
+        pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
+        if (!t) return PF_NOMEM;
+        memcpy(t->name, slot->name, sizeof t->name);
+        t->needs_grad = true;
+        m->parameter[m->n_parameters++] = *slot->field = t;
+        PF_TRY(fill(ud, slot, t));
+    }
+    if (m->config.tied) m->head.w = m->embedding;
+    return PF_OK;
+}
+
+pf_status pfi_model_fill(pf_model *m, pfi_fill fill, void *ud) {
+    pfi_step *open = m->ctx->step;
+    m->ctx->step = NULL;
+    pf_status s = model_fill(m, fill, ud);
+    m->ctx->step = open;
+    return s;
+}
+
+pf_status pfi_model_done(pf_status s, pf_model *m, pf_model **out) {
     *out = s == PF_OK ? m : NULL;
     if (s != PF_OK) pf_model_free(m);
     return s;
@@ -89,6 +99,11 @@ void pf_model_free(pf_model *m) {
     pf_ctx *ctx = m->ctx;
     pfi_adapter_free(m);
     for (int i = 0; i < m->n_parameters; i++) pf_tensor_free(m->parameter[i]);
+    for (int i = 0; i < m->n_aside; i++) pf_tensor_free(m->aside[i]);
+    for (int i = 0; i < 4; i++) pf_tensor_free(m->freq[i / 2][i % 2]);
+    pf_tensor_free(m->scale);
+    pfi_free(ctx, m->aside);
+    pfi_free(ctx, m->dir);
     pfi_free(ctx, m->parameter);
     pfi_free(ctx, m->slots.slot);
     pfi_free(ctx, m->layer);
@@ -96,95 +111,6 @@ void pf_model_free(pf_model *m) {
     pf_tokenizer_free(m->tokenizer);
     pfi_free(ctx, m);
     pfi_release(ctx);
-}
-
-/* ---- loading ---- */
-
-/* Does the file hold this weight as config.json describes it? Looked at for all before memory is taken for any. */
-static pf_status model_check_slot(pf_ctx *ctx, pfi_weights *w, const pfi_slot *slot) {
-    const pfi_weight *from = pfi_weights_find(w, slot->name);
-    if (!from)
-        return pfi_fail(ctx, PF_FORMAT, "the weights have no tensor \"%s\", which config.json asks for", slot->name);
-    bool fits = from->nd == slot->nd;
-    for (int i = 0; fits && i < slot->nd; i++) fits = (int64_t)from->dim[i] == slot->dim[i];
-    if (!fits)
-        return pfi_fail(ctx, PF_SHAPE, "%s: tensor \"%s\" has another shape than config.json asks for, %s", from->file,
-                        slot->name, pfi_shape_text((char[96]){0}, 96, slot->nd, slot->dim));
-    if (from->pf < 0 || from->pf == PF_I32)
-        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s, which is not read as weights",
-                        from->file, slot->name, from->dtype);
-    return PF_OK;
-}
-
-static pf_status model_check_weights(pf_model *m, pfi_weights *w) {
-    for (int i = 0; i < m->slots.n; i++) PF_TRY(model_check_slot(m->ctx, w, &m->slots.slot[i]));
-    return PF_OK;
-}
-
-static pf_status model_fill_from_file(void *ud, const pfi_slot *slot, pf_tensor *t) {
-    pf_tensor *src = pfi_weights_tensor(ud, pfi_weights_find(ud, slot->name));
-    if (!src) return pf_errcode(t->ctx);
-    if (t->dtype == PF_F32)
-        pfk_widen_f32(src->dtype, pfi_data(src), pfi_data(t), (int64_t)pfi_numel(t));
-    else
-        pfk_widen_f64(src->dtype, pfi_data(src), pfi_data(t), (int64_t)pfi_numel(t));
-    pf_tensor_free(src);
-    return PF_OK;
-}
-
-/* a tensor in the file that no slot wants would be silently lost on saving: refuse it */
-static pf_status model_check_leftover(pf_model *m, pfi_weights *w) {
-    for (int i = 0; i < (int)pfi_weights_count(w); i++) {
-        const char *name = pfi_weights_at(w, (size_t)i)->name;
-        bool wanted = m->config.tied && strcmp(name, "lm_head.weight") == 0;
-        size_t len = strlen(name);
-        wanted = wanted || (len > 20 && strcmp(name + len - 20, ".rotary_emb.inv_freq") == 0); /* old files; derived */
-        for (int k = 0; !wanted && k < m->n_parameters; k++) wanted = strcmp(name, m->parameter[k]->name) == 0;
-        if (!wanted)
-            return pfi_fail(m->ctx, PF_UNSUPPORTED, "the weights hold a tensor \"%s\" that a %s model does not have",
-                            name, m->family->model_type);
-    }
-    return PF_OK;
-}
-
-static pf_status model_load_tokenizer(pf_model *m, const char *dir) {
-    char *path = pfi_file_join(m->ctx, dir, "tokenizer.json");
-    if (!path) return PF_NOMEM;
-    bool there = pfi_file_exists(path);
-    pfi_free(m->ctx, path);
-    if (!there) return PF_OK;
-    PF_TRY(pf_tokenizer_load(m->ctx, dir, &m->tokenizer));
-    size_t n = pf_tokenizer_size(m->tokenizer);
-    if ((int64_t)n > m->config.vocab)
-        return pfi_fail(m->ctx, PF_FORMAT, "%s: the tokenizer has %zu tokens, the model's vocab_size is %lld", dir, n,
-                        (long long)m->config.vocab);
-    return PF_OK;
-}
-
-static pf_status model_load_into(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **m) {
-    if (!pfi_file_is_dir(dir))
-        return pfi_fail(ctx, PF_IO, "%s: no such model directory (expected config.json and model.safetensors in it)",
-                        dir);
-    char *path = pfi_file_join(ctx, dir, "config.json");
-    if (!path) return PF_NOMEM;
-    pfi_buf text = {0};
-    pf_status s = pfi_file_read(ctx, path, &text);
-    if (s == PF_OK) s = model_shell(ctx, text.data, text.len, path, dtype, m);
-    pfi_buf_free(ctx, &text);
-    pfi_free(ctx, path);
-    pfi_weights *w = NULL;
-    if (s == PF_OK) s = pfi_weights_open(ctx, dir, &w);
-    if (s == PF_OK) s = model_check_weights(*m, w);
-    if (s == PF_OK) s = model_fill(*m, model_fill_from_file, w);
-    if (s == PF_OK) s = model_check_leftover(*m, w);
-    pfi_weights_close(w);
-    return s == PF_OK ? model_load_tokenizer(*m, dir) : s;
-}
-
-pf_status pf_model_load(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **out) {
-    pf_model *m = NULL;
-    pf_status s = model_load_into(ctx, dir, dtype, &m);
-    return model_done(s, m, out);
 }
 
 /* ---- making and copying ---- */
@@ -198,14 +124,14 @@ static pf_status model_fill_random(void *ud, const pfi_slot *slot, pf_tensor *t)
     model_random *r = ud;
     size_t n = pfi_numel(t);
     for (size_t i = 0; i < n; i++)
-        pfi_set(t, i, slot->nd == 1 ? 1 : r->range * pfi_random_normal(r->seed, r->stream, i));
+        pfi_set(t, i, slot->fill == slot->fill ? slot->fill : r->range * pfi_random_normal(r->seed, r->stream, i));
     r->stream++;
     return PF_OK;
 }
 
 pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, uint64_t seed, pf_model **out) {
     pf_model *m = NULL;
-    pf_status s = model_shell(ctx, config_json, strlen(config_json), "the configuration", PF_F32, &m);
+    pf_status s = pfi_model_shell(ctx, config_json, strlen(config_json), "the configuration", PF_F32, &m);
     if (s == PF_OK && tok) {
         m->tokenizer = pf_tokenizer_retain(tok);
         if ((int64_t)pf_tokenizer_size(tok) > m->config.vocab)
@@ -213,8 +139,9 @@ pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, 
                          (long long)m->config.vocab);
     }
     model_random r = {seed, 0, s == PF_OK ? m->config.init_range : 0};
-    if (s == PF_OK) s = model_fill(m, model_fill_random, &r);
-    return model_done(s, m, out);
+    if (s == PF_OK) s = pfi_model_prepare(m);
+    if (s == PF_OK) s = pfi_model_fill(m, model_fill_random, &r);
+    return pfi_model_done(s, m, out);
 }
 
 static pf_status model_fill_copy(void *ud, const pfi_slot *slot, pf_tensor *t) {
@@ -226,13 +153,30 @@ static pf_status model_fill_copy(void *ud, const pfi_slot *slot, pf_tensor *t) {
     return PF_OK;
 }
 
+/* what does not follow from config.json */
+static pf_status model_copy_rest(const pf_model *m, pf_model *c) {
+    c->names = m->names;
+    c->config.n_eos = m->config.n_eos;
+    memcpy(c->config.eos, m->config.eos, sizeof c->config.eos);
+    if (m->dir && !(c->dir = pfi_strndup(m->ctx, m->dir, strlen(m->dir)))) return PF_NOMEM;
+    c->aside = pfi_calloc(m->ctx, (size_t)m->n_aside + 1, sizeof *c->aside);
+    if (!c->aside) return PF_NOMEM;
+    while (c->n_aside < m->n_aside) {
+        c->aside[c->n_aside] = pf_tensor_retain(m->aside[c->n_aside]);
+        c->n_aside++;
+    }
+    return PF_OK;
+}
+
 pf_status pf_model_copy(const pf_model *m, pf_model **out) {
     pf_model *c = NULL;
-    pf_status s = model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
+    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
     if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
-    if (s == PF_OK) s = model_fill(c, model_fill_copy, (void *)(uintptr_t)m);
+    if (s == PF_OK) s = model_copy_rest(m, c);
+    if (s == PF_OK) s = pfi_model_prepare(c);
+    if (s == PF_OK) s = pfi_model_fill(c, model_fill_copy, (void *)(uintptr_t)m);
     if (s == PF_OK && m->adapter) s = pfi_adapter_copy(m, c);
-    return model_done(s, c, out);
+    return pfi_model_done(s, c, out);
 }
 
 /* c takes m's own tensors */
@@ -247,42 +191,13 @@ static void model_share(const pf_model *m, pf_model *c) {
 pf_status pf_model_reference(const pf_model *m, pf_model **out) {
     if (!m->adapter) return pf_model_copy(m, out);
     pf_model *c = NULL;
-    pf_status s = model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
+    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
     if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
+    if (s == PF_OK) s = model_copy_rest(m, c);
+    if (s == PF_OK) s = pfi_model_prepare(c);
     if (s == PF_OK) model_share(m, c);
     if (s == PF_OK && !m->adapter->fresh) s = pfi_adapter_copy(m, c);
-    return model_done(s, c, out);
-}
-
-/* ---- saving ---- */
-
-static pf_status model_save_weights(const pf_model *m, const char *path) {
-    pf_ctx *ctx = m->ctx;
-    pfi_st_entry *e = pfi_calloc(ctx, (size_t)m->n_parameters, sizeof *e);
-    if (!e) return PF_NOMEM;
-    for (int i = 0; i < m->n_parameters; i++) {
-        pf_tensor *t = m->parameter[i];
-        e[i] = (pfi_st_entry){.name = t->name, .dtype = t->dtype, .nd = t->nd, .dim = t->dim, .data = pfi_data(t)};
-    }
-    pf_status s = pfi_st_write(ctx, path, e, (size_t)m->n_parameters, (const char *const[]){"format", "pt", NULL});
-    pfi_free(ctx, e);
-    return s;
-}
-
-pf_status pf_model_save(const pf_model *m, const char *dir) {
-    pf_ctx *ctx = m->ctx;
-    if (m->adapter)
-        return pfi_fail(ctx, PF_STATE,
-                        "%s: the model has an adapter: save that by itself, or merge it into the base first", dir);
-    PF_TRY(pfi_file_mkdirs(ctx, dir));
-    char *config = pfi_file_join(ctx, dir, "config.json"), *weights = pfi_file_join(ctx, dir, "model.safetensors");
-    pf_status s = config && weights ? PF_OK : PF_NOMEM;
-    if (s == PF_OK) s = model_save_weights(m, weights);
-    if (s == PF_OK && m->tokenizer) s = pfi_tokenizer_save(m->tokenizer, dir);
-    if (s == PF_OK) s = pfi_file_write_atomic(ctx, config, m->config_text, strlen(m->config_text));
-    pfi_free(ctx, config);
-    pfi_free(ctx, weights);
-    return s;
+    return pfi_model_done(s, c, out);
 }
 
 /* ---- asking ---- */

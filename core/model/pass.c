@@ -1,11 +1,9 @@
 /* One pass through the model for rows that each see their own list of places in a pool of keys and values. Rows never
  * meet, so a row's bits do not depend on the others. */
-#include <math.h>
-
+#include "model/pass.h"
 #include "kernel/kernel.h"
 #include "model/adapter.h"
 #include "model/block.h"
-#include "model/pass.h"
 #include "op/op.h"
 
 pf_status pfi_pass_open(pfi_pass *p, pf_model *m) {
@@ -98,13 +96,20 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
     const pfi_pass *p = a->pass;
     const pfi_config *c = &p->m->config;
     const pfi_rows *r = a->rows;
+    const pfk_attention_f32 shape = {.T = r->n,
+                                     .H = c->heads,
+                                     .G = c->kv_heads,
+                                     .D = c->head_dim,
+                                     .longest = a->longest,
+                                     .scale = (float)pfi_attention_scale(c),
+                                     .cap = (float)c->attention_cap,
+                                     .window = pfi_attention_window(c, layer),
+                                     .threads = p->ctx->threads};
     pf_tensor *o = pf_tensor_new(p->ctx, PF_F32, 3, q->dim);
     if (!o) return NULL;
     pass_store(p, p->k[layer], k, r);
     pass_store(p, p->v[layer], v, r);
-    pfk_attention_rows_f32(p->ctx->threads, pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len,
-                           1 / sqrtf((float)c->head_dim), r->n, c->heads, c->kv_heads, c->head_dim, a->scores,
-                           a->longest);
+    pfk_attention_rows_f32(pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
     return o;
 }
 
@@ -118,7 +123,7 @@ static pf_tensor *pass_ids(pfi_pass *p, const int32_t *ids, int64_t n) {
 
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r) {
     const pfi_config *c = &p->m->config;
-    pass_run a = {.run = {p->m, NULL, pass_linear, pass_attention}, .pass = p, .rows = r, .longest = 1};
+    pass_run a = {.run = {p->m, NULL, p->is_long, pass_linear, pass_attention}, .pass = p, .rows = r, .longest = 1};
     for (int64_t i = 0; i < r->n; i++) a.longest = PFI_MAX(a.longest, r->len[i]);
     a.scores = pfi_alloc_data(p->ctx, (size_t)(p->ctx->threads * (c->heads / c->kv_heads) * a.longest) * sizeof(float));
     pf_tensor *token = pass_ids(p, r->token, r->n);

@@ -1,6 +1,8 @@
 /* adapter_config.json: read, checked, completed. Nothing that changes the mathematics is ignored. */
 #include "model/adapter.h"
 
+#include "model/family.h"
+
 /* what is written when nothing else is said; the values are PEFT's */
 static const char peft_defaults[] =
     "{\"alpha_pattern\":{},\"auto_mapping\":null,\"base_model_name_or_path\":null,\"bias\":\"none\","

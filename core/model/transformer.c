@@ -1,6 +1,4 @@
 /* The forward pass on a forest: every distinct (prefix, token) once, forward and backward. */
-#include <math.h>
-
 #include "model/adapter.h"
 #include "model/block.h"
 #include "op/op.h"
@@ -16,16 +14,16 @@ static pf_tensor *forest_linear(pfi_run *r, pf_tensor *x, const pfi_linear *l) {
 }
 
 static pf_tensor *forest_attention(pfi_run *r, int64_t layer, pf_tensor *q, pf_tensor *k, pf_tensor *v) {
-    (void)layer;
     const forest_run *f = (const forest_run *)r;
-    double numbers[] = {(double)NAN, 0}; /* the usual scale, no window */
+    const pfi_config *c = &r->m->config;
+    double numbers[] = {pfi_attention_scale(c), (double)pfi_attention_window(c, layer), c->attention_cap};
     return pfi_apply(r->m->ctx, "attention", (pf_tensor *[]){q, k, v, f->start, f->parent}, numbers, NULL, 0);
 }
 
 /* hidden states [nodes, C] after the last norm, for nodes of a forest (token, position [nodes]; start, parent). */
-static pf_tensor *forest_hidden(pf_model *m, pf_tensor *token, pf_tensor *position, pf_tensor *start,
+static pf_tensor *forest_hidden(pf_model *m, bool is_long, pf_tensor *token, pf_tensor *position, pf_tensor *start,
                                 pf_tensor *parent) {
-    forest_run f = {{m, position, forest_linear, forest_attention}, start, parent};
+    forest_run f = {{m, position, is_long, forest_linear, forest_attention}, start, parent};
     pfi_adapter_begin(m);
     return pfi_run_hidden(&f.run, token);
 }
@@ -36,18 +34,38 @@ pf_status pfi_model_check_length(const pf_model *m, int64_t tokens, const char *
                     (long long)tokens, (long long)m->config.context);
 }
 
+pf_status pfi_model_is_long(const pf_model *m, int64_t shortest, int64_t longest, const char *what, bool *is_long) {
+    int64_t original = 0; /* at most one of them has one: longrope is never local */
+    for (int i = 0; i < 2; i++) original = PFI_MAX(original, m->config.rope[i].original);
+    *is_long = original && shortest > original;
+    if (!original || (shortest > original) == (longest > original)) return PF_OK;
+    return pfi_fail(m->ctx, PF_RANGE,
+                    "%s holds sequences of %lld to %lld tokens; with longrope those of more than %lld "
+                    "(original_max_position_embeddings) turn by other frequencies, so all must be longer or none",
+                    what, (long long)shortest, (long long)longest, (long long)original);
+}
+
 pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stats) {
     if (stats) *stats = NULL;
+    bool is_long;
     if (pfi_model_check_length(m, b->longest, "a sequence of the batch") != PF_OK) return NULL;
-    pf_tensor *h = forest_hidden(m, b->token, b->position, b->start, b->parent);
+    if (pfi_model_is_long(m, b->shortest + 1, b->longest + 1, "the batch", &is_long) != PF_OK) return NULL;
+    pf_tensor *h = forest_hidden(m, is_long, b->token, b->position, b->start, b->parent);
     pf_tensor *in[] = {h, m->head.w, b->node, b->target};
-    pf_tensor *logp = pfi_apply(m->ctx, "token_logp", in, NULL, NULL, 0);
-    if (logp && stats && !(*stats = pfi_apply(m->ctx, "token_stats", in, NULL, NULL, 0))) {
+    pf_tensor *logp = pfi_apply(m->ctx, "token_logp", in, &m->config.head_cap, NULL, 0);
+    if (logp && stats && !(*stats = pfi_apply(m->ctx, "token_stats", in, &m->config.head_cap, NULL, 0))) {
         pf_tensor_free(logp);
         logp = NULL;
     }
     pf_tensor_free(h);
     return logp;
+}
+
+pf_tensor *pfi_model_cap(const pf_model *m, pf_tensor *logits) {
+    if (!logits || !(m->config.head_cap > 0)) return logits;
+    pf_tensor *y = pfi_apply(m->ctx, "softcap", &logits, &m->config.head_cap, NULL, 0);
+    pf_tensor_free(logits);
+    return y;
 }
 
 pf_tensor *pf_model_logits(pf_model *m, const int32_t *ids, size_t n) {
@@ -61,13 +79,14 @@ pf_tensor *pf_model_logits(pf_model *m, const int32_t *ids, size_t n) {
     pf_tensor *in[4] = {pf_tensor_new(ctx, PF_I32, 1, &T), pf_tensor_new(ctx, PF_I32, 1, &T),
                         pf_tensor_new(ctx, PF_I32, 1, &two), pf_tensor_new(ctx, PF_I32, 1, &one)};
     pf_tensor *h = NULL, *logits = NULL;
-    if (in[0] && in[1] && in[2] && in[3]) {
+    bool is_long;
+    if (pfi_model_is_long(m, T, T, "the sequence", &is_long) == PF_OK && in[0] && in[1] && in[2] && in[3]) {
         memcpy(pfi_i32(in[0]), ids, n * sizeof *ids);
         for (int32_t t = 0; t < T; t++) pfi_i32(in[1])[t] = t;
         pfi_i32(in[2])[1] = (int32_t)T;
         pfi_i32(in[3])[0] = -1;
-        h = forest_hidden(m, in[0], in[1], in[2], in[3]);
-        logits = pfi_apply(ctx, "linear", (pf_tensor *[]){h, m->head.w, m->head.b}, NULL, NULL, 0);
+        h = forest_hidden(m, is_long, in[0], in[1], in[2], in[3]);
+        logits = pfi_model_cap(m, pfi_apply(ctx, "linear", (pf_tensor *[]){h, m->head.w, m->head.b}, NULL, NULL, 0));
     }
     pf_tensor_free(h);
     for (int i = 0; i < 4; i++) pf_tensor_free(in[i]);

@@ -3,7 +3,7 @@
 
 typedef PFK(attention) attention_shape_t;
 
-/* inputs: q k v start parent; numbers: scale window */
+/* inputs: q k v start parent; numbers: scale window softcap */
 static pf_status attention_describe(pfi_call *c, attention_shape_t *a) {
     const pf_tensor *q = c->in[0], *k = c->in[1];
     *a = (attention_shape_t){.T = q->dim[0],
@@ -15,6 +15,7 @@ static pf_status attention_describe(pfi_call *c, attention_shape_t *a) {
                              .parent = pfi_data(c->in[4]),
                              .scale = pfi_given(c->num[0]) ? (pf_real)c->num[0] : 1 / pfr_sqrt((pf_real)q->dim[2]),
                              .window = (int64_t)c->num[1],
+                             .cap = (pf_real)c->num[2],
                              .threads = c->ctx->threads};
     for (int64_t b = 0; b < a->branches; b++) {
         if (a->start[b + 1] <= a->start[b] || a->parent[b] >= b || a->parent[b] < -1)
@@ -85,7 +86,8 @@ static const pf_param attention_params[] = {
     {.name = "start", .kind = PF_KIND_TOKEN},
     {.name = "parent", .kind = PF_KIND_TOKEN},
     {.name = "scale", .kind = PF_KIND_NUMBER, .optional = true, .value = (double)NAN},
-    {.name = "window", .kind = PF_KIND_INTEGER, .optional = true}};
+    {.name = "window", .kind = PF_KIND_INTEGER, .optional = true},
+    {.name = "softcap", .kind = PF_KIND_NUMBER, .optional = true}};
 static const int32_t attention_start[] = {0, 2, 4, 5, 7}, attention_parent[] = {-1, 0, 0, -1},
                      attention_line[] = {0, 5};
 static const pfi_case attention_cases[] = {
@@ -94,6 +96,11 @@ static const pfi_case attention_cases[] = {
     {.dim = {PFI_S3(5, 2, 4), PFI_S3(5, 2, 4), PFI_S3(5, 2, 4), PFI_S1(2), PFI_S1(1)},
      .ints = {NULL, NULL, NULL, attention_line, attention_parent},
      .args = "scale=0.7 window=2"},
+    {.dim = {PFI_S3(7, 4, 3), PFI_S3(7, 2, 3), PFI_S3(7, 2, 3), PFI_S1(5), PFI_S1(4)},
+     .ints = {NULL, NULL, NULL, attention_start, attention_parent},
+     .lo = -2,
+     .hi = 2,
+     .args = "window=3 softcap=1.5"},
     {.dim = {PFI_S3(5, 3, 4), PFI_S3(5, 2, 4), PFI_S3(5, 2, 4), PFI_S1(2), PFI_S1(1)},
      .ints = {NULL, NULL, NULL, attention_line, attention_parent},
      .want = PF_SHAPE},
@@ -106,5 +113,6 @@ PFI_OP(attention, PFI_PARAMS(attention_params), PFI_CASES(attention_cases), .sha
        .forward = attention_forward, .backward = attention_backward,
        PFI_DOC("Causal attention on a token forest. q[T,H,D], k and v[T,G,D] with H a multiple of G; branch b is the "
                "nodes start[b] to start[b+1]-1 and continues branch parent[b] (-1: a root); both count from 0. A token "
-               "sees its ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given. "
+               "sees its ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given; "
+               "softcap c > 0: scores s become c tanh(s / c). "
                "Result [T,H,D]."));

@@ -49,12 +49,16 @@ static pf_status token_logp_backward(pfi_call *c) {
     logp_rows l = logp_rows_of(c);
     int64_t V = c->in[1]->dim[0], C = c->in[0]->dim[1], chunk = logp_chunk(c);
     pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *dgathered = gathered + chunk * C;
+    pf_real *slope = dgathered + chunk * C;
+    const pf_real cap = (pf_real)c->num[0];
     pf_real *dh = c->dx[0], *dw = c->dx[1];
     const pf_real *lse = c->saved[1];
     for (int64_t r = 0; r < l.rows; r += chunk) {
         int64_t n = PFI_MIN(chunk, l.rows - r);
         logp_logits(c, &l, r, n, logits, gathered);
+        if (cap > 0) PFI_EACH(c, n * V, slope[i] = 1 - logits[i] / cap * (logits[i] / cap));
         token_logp_row_gradient(c, &l, r, n, logits, lse + r);
+        if (cap > 0) PFI_EACH(c, n * V, logits[i] *= slope[i]);
         if (dw) PFK(gemm)(c->ctx->threads, true, false, V, C, n, logits, V, gathered, C, 1, dw, C);
         if (!dh) continue;
         PFK(linear_back)(c->ctx->threads, dgathered, logits, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
@@ -70,6 +74,11 @@ static const int32_t token_logp_node[] = {2, 0, 2, 3, 2}, token_logp_target[] = 
 static const pfi_case token_logp_cases[] = {
     {.dim = {PFI_S2(4, 3), PFI_S2(5, 3), PFI_S1(5), PFI_S1(5)},
      .ints = {NULL, NULL, token_logp_node, token_logp_target}},
+    {.dim = {PFI_S2(4, 3), PFI_S2(5, 3), PFI_S1(5), PFI_S1(5)},
+     .ints = {NULL, NULL, token_logp_node, token_logp_target},
+     .lo = -2,
+     .hi = 2,
+     .args = "softcap=1.5"},
     {.dim = {PFI_S2(4, 3), PFI_S2(5, 2), PFI_S1(5), PFI_S1(5)},
      .ints = {NULL, NULL, token_logp_node, token_logp_target},
      .want = PF_SHAPE},
@@ -80,5 +89,5 @@ static const pfi_case token_logp_cases[] = {
 
 PFI_OP(token_logp, PFI_PARAMS(token_logp_params), PFI_CASES(token_logp_cases), .shape = token_logp_shape,
        .forward = token_logp_forward, .backward = token_logp_backward, .stored = 1u << 1,
-       PFI_DOC("Log-probability of token target[e] under softmax(h[node[e]] w^T), nats. h[T,C], w[V,C], node[E], "
-               "target[E]; result [E]."));
+       PFI_DOC("Log-probability of token target[e] under softmax(h[node[e]] w^T), nats; with softcap c > 0 the "
+               "logits z become c tanh(z / c) first. h[T,C], w[V,C], node[E], target[E]; result [E]."));

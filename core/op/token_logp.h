@@ -2,8 +2,7 @@
 #ifndef PFI_TOKEN_LOGP_H
 #define PFI_TOKEN_LOGP_H
 
-#include "kernel/real.h"
-#include "op/op.h"
+#include "op/zip.h"
 
 enum { LOGP_CHUNK_BYTES = 4 << 20, LOGP_ROWS_MIN = 16, LOGP_ROWS_MAX = 256 };
 
@@ -46,7 +45,10 @@ static inline pf_status logp_shape(pfi_call *c) {
     /* order, row_first, row_node, and a counter for each node while sorting */
     c->saved_bytes[0] = (size_t)(3 * E + 2 + h->dim[0] + 1) * sizeof(int32_t);
     c->saved_bytes[1] = (size_t)PFI_MAX(E, 1) * sizeof(pf_real); /* logsumexp of each row */
+    if (!(c->num[0] >= 0)) return pfi_call_fail(c, PF_RANGE, "softcap must not be below 0, got %g", c->num[0]);
+    /* logits, gathered nodes and their gradient; with a cap, backward also keeps its slope */
     c->scratch_bytes = (size_t)(chunk * (w->dim[0] + 2 * h->dim[1])) * sizeof(pf_real) + logp_wide(c);
+    c->scratch_back_bytes = c->scratch_bytes + (c->num[0] > 0 ? (size_t)(chunk * w->dim[0]) * sizeof(pf_real) : 0);
     return PF_OK;
 }
 
@@ -83,12 +85,15 @@ static inline void logp_logits(const pfi_call *c, const logp_rows *l, int64_t r,
     const pf_real *h = c->x[0];
     for (int64_t i = 0; i < n; i++) memcpy(gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *gathered);
     PFK(linear)(c->ctx->threads, logits, gathered, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
+    const pf_real cap = (pf_real)c->num[0];
+    if (cap > 0) PFI_EACH_OF(c, n * V, 8, logits[i] = cap * pfr_tanh(logits[i] / cap));
 }
 
 #define PFI_LOGP_PARAMS                                                                                                \
     {                                                                                                                  \
         {.name = "h", .kind = PF_KIND_TENSOR}, {.name = "w", .kind = PF_KIND_TENSOR},                                  \
             {.name = "node", .kind = PF_KIND_INDEX}, {.name = "target", .kind = PF_KIND_TOKEN},                        \
+            {.name = "softcap", .kind = PF_KIND_NUMBER, .optional = true},                                             \
     }
 
 #endif

@@ -67,4 +67,5 @@ static const pfi_case token_stats_cases[] = {
 PFI_OP(token_stats, PFI_PARAMS(token_stats_params), PFI_CASES(token_stats_cases), .flags = PFI_NO_GRAD,
        .stored = 1u << 1, .shape = token_stats_shape, .forward = token_stats_forward,
        PFI_DOC("For each entry of token_logp: entropy in nats, 1 if the target is the likeliest token, mean logit, log "
-               "of the sum of squared probabilities. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant."));
+               "of the sum of squared probabilities; softcap as there. h[T,C], w[V,C], node[E], target[E]; result "
+               "[E,4], constant."));

@@ -320,7 +320,8 @@ function pf.argmax(x, dim, keep) end
 function Tensor:argmax(dim, keep) end
 ---Causal attention on a token forest. q[T,H,D], k and v[T,G,D] with H a multiple of G; branch b is the nodes
 ---start[b] to start[b+1]-1 and continues branch parent[b] (-1: a root); both count from 0. A token sees its
----ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given. Result [T,H,D].
+---ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given; softcap c > 0: scores s
+---become c tanh(s / c). Result [T,H,D].
 ---@param q pofit.Tensor|number|table
 ---@param k pofit.Tensor|number|table
 ---@param v pofit.Tensor|number|table
@@ -328,19 +329,22 @@ function Tensor:argmax(dim, keep) end
 ---@param parent pofit.Tensor|integer[]
 ---@param scale? number
 ---@param window? integer
+---@param softcap? number
 ---@return pofit.Tensor
-function pf.attention(q, k, v, start, parent, scale, window) end
+function pf.attention(q, k, v, start, parent, scale, window, softcap) end
 ---Causal attention on a token forest. q[T,H,D], k and v[T,G,D] with H a multiple of G; branch b is the nodes
 ---start[b] to start[b+1]-1 and continues branch parent[b] (-1: a root); both count from 0. A token sees its
----ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given. Result [T,H,D].
+---ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given; softcap c > 0: scores s
+---become c tanh(s / c). Result [T,H,D].
 ---@param k pofit.Tensor|number|table
 ---@param v pofit.Tensor|number|table
 ---@param start pofit.Tensor|integer[]
 ---@param parent pofit.Tensor|integer[]
 ---@param scale? number
 ---@param window? integer
+---@param softcap? number
 ---@return pofit.Tensor
-function Tensor:attention(k, v, start, parent, scale, window) end
+function Tensor:attention(k, v, start, parent, scale, window, softcap) end
 ---x and then y along dimension dim (the first if left out); all other sizes must agree.
 ---@param x pofit.Tensor|number|table
 ---@param y pofit.Tensor|number|table
@@ -705,32 +709,40 @@ function pf.reshape(x, shape) end
 ---@param shape integer|integer[]
 ---@return pofit.Tensor
 function Tensor:reshape(shape) end
----x / sqrt(mean(x^2) + eps) * w, the mean over the last dimension. x[..., C], w[C]; result like x.
+---x / sqrt(mean(x^2) + eps) * (w + offset), the mean over the last dimension, offset 0 if not given. x[..., C],
+---w[C]; result like x.
 ---@param x pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param eps? number
+---@param offset? number
 ---@return pofit.Tensor
-function pf.rms_norm(x, w, eps) end
----x / sqrt(mean(x^2) + eps) * w, the mean over the last dimension. x[..., C], w[C]; result like x.
+function pf.rms_norm(x, w, eps, offset) end
+---x / sqrt(mean(x^2) + eps) * (w + offset), the mean over the last dimension, offset 0 if not given. x[..., C],
+---w[C]; result like x.
 ---@param w pofit.Tensor|number|table
 ---@param eps? number
+---@param offset? number
 ---@return pofit.Tensor
-function Tensor:rms_norm(w, eps) end
----Rotary position embedding, the layout of Hugging Face's Llama. x[T, H, D], position[T]: channels j and j + D/2
----turn by position * base^(-2j/D), or by position * inv_freq[j] with inv_freq[D/2].
+function Tensor:rms_norm(w, eps, offset) end
+---Rotary position embedding, the layout of Hugging Face's Llama. x[T, H, D], position[T]: channels j and j + R/2
+---turn by position * base^(-2j/R) with R = D, or by position * inv_freq[j] with inv_freq[R/2] and R <= D, and are
+---multiplied by factor; channels from R on stay as they are.
 ---@param x pofit.Tensor|number|table
 ---@param position pofit.Tensor|integer[]
 ---@param base? number
 ---@param inv_freq? pofit.Tensor|number|table
+---@param factor? number
 ---@return pofit.Tensor
-function pf.rope(x, position, base, inv_freq) end
----Rotary position embedding, the layout of Hugging Face's Llama. x[T, H, D], position[T]: channels j and j + D/2
----turn by position * base^(-2j/D), or by position * inv_freq[j] with inv_freq[D/2].
+function pf.rope(x, position, base, inv_freq, factor) end
+---Rotary position embedding, the layout of Hugging Face's Llama. x[T, H, D], position[T]: channels j and j + R/2
+---turn by position * base^(-2j/R) with R = D, or by position * inv_freq[j] with inv_freq[R/2] and R <= D, and are
+---multiplied by factor; channels from R on stay as they are.
 ---@param position pofit.Tensor|integer[]
 ---@param base? number
 ---@param inv_freq? pofit.Tensor|number|table
+---@param factor? number
 ---@return pofit.Tensor
-function Tensor:rope(position, base, inv_freq) end
+function Tensor:rope(position, base, inv_freq, factor) end
 ---1 / (1 + e^-x), element by element. x any shape.
 ---@param x pofit.Tensor|number|table
 ---@return pofit.Tensor
@@ -745,6 +757,15 @@ function pf.silu(x) end
 ---x / (1 + e^-x), element by element. x any shape.
 ---@return pofit.Tensor
 function Tensor:silu() end
+---cap tanh(x / cap): x, held softly within -cap to cap. x any shape.
+---@param x pofit.Tensor|number|table
+---@param cap number
+---@return pofit.Tensor
+function pf.softcap(x, cap) end
+---cap tanh(x / cap): x, held softly within -cap to cap. x any shape.
+---@param cap number
+---@return pofit.Tensor
+function Tensor:softcap(cap) end
 ---e^x / sum(e^x) along dimension dim (the last if left out); result like x. Does not overflow.
 ---@param x pofit.Tensor|number|table
 ---@param dim? integer
@@ -819,36 +840,40 @@ function pf.tanh(x) end
 ---Hyperbolic tangent, element by element. x any shape.
 ---@return pofit.Tensor
 function Tensor:tanh() end
----Log-probability of token target[e] under softmax(h[node[e]] w^T), nats. h[T,C], w[V,C], node[E], target[E]; result
----[E].
+---Log-probability of token target[e] under softmax(h[node[e]] w^T), nats; with softcap c > 0 the logits z become c
+---tanh(z / c) first. h[T,C], w[V,C], node[E], target[E]; result [E].
 ---@param h pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param node pofit.Tensor|integer[]
 ---@param target pofit.Tensor|integer[]
+---@param softcap? number
 ---@return pofit.Tensor
-function pf.token_logp(h, w, node, target) end
----Log-probability of token target[e] under softmax(h[node[e]] w^T), nats. h[T,C], w[V,C], node[E], target[E]; result
----[E].
+function pf.token_logp(h, w, node, target, softcap) end
+---Log-probability of token target[e] under softmax(h[node[e]] w^T), nats; with softcap c > 0 the logits z become c
+---tanh(z / c) first. h[T,C], w[V,C], node[E], target[E]; result [E].
 ---@param w pofit.Tensor|number|table
 ---@param node pofit.Tensor|integer[]
 ---@param target pofit.Tensor|integer[]
+---@param softcap? number
 ---@return pofit.Tensor
-function Tensor:token_logp(w, node, target) end
+function Tensor:token_logp(w, node, target, softcap) end
 ---For each entry of token_logp: entropy in nats, 1 if the target is the likeliest token, mean logit, log of the sum
----of squared probabilities. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant.
+---of squared probabilities; softcap as there. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant.
 ---@param h pofit.Tensor|number|table
 ---@param w pofit.Tensor|number|table
 ---@param node pofit.Tensor|integer[]
 ---@param target pofit.Tensor|integer[]
+---@param softcap? number
 ---@return pofit.Tensor
-function pf.token_stats(h, w, node, target) end
+function pf.token_stats(h, w, node, target, softcap) end
 ---For each entry of token_logp: entropy in nats, 1 if the target is the likeliest token, mean logit, log of the sum
----of squared probabilities. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant.
+---of squared probabilities; softcap as there. h[T,C], w[V,C], node[E], target[E]; result [E,4], constant.
 ---@param w pofit.Tensor|number|table
 ---@param node pofit.Tensor|integer[]
 ---@param target pofit.Tensor|integer[]
+---@param softcap? number
 ---@return pofit.Tensor
-function Tensor:token_stats(w, node, target) end
+function Tensor:token_stats(w, node, target, softcap) end
 ---x with dimensions dim1 and dim2 (the last two if left out) exchanged. Shares storage with x.
 ---@param x pofit.Tensor|number|table
 ---@param dim1? integer

@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const pfi_family *family;
     pfi_config c = {0};
     fuzz_accepted = pfi_config_read(ctx, text, size, "input", &family, &c) == PF_OK;
-    if (fuzz_accepted && c.vocab < 64 && c.hidden < 64 && c.ffn < 64 && c.layers < 4 && c.heads < 16 && c.head_dim < 64)
+    if (fuzz_accepted && c.vocab < 64 && c.hidden < 64 && c.ffn < 64 && c.layers < 4 && c.heads < 16 &&
+        c.head_dim < 64 && c.context < 4096)
         config_run(ctx, text);
     free(text);
     fuzz_close(ctx, &memory);
