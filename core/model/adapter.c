@@ -1,9 +1,8 @@
 /* Adapters: making, attaching, copying. */
-#include "model/adapter.h"
-
-#include "model/family.h"
-
 #include <math.h>
+
+#include "model/adapter.h"
+#include "model/family.h"
 
 /* ---- tensors ---- */
 

@@ -1,12 +1,11 @@
 /* LoRA files for llama.cpp (convert_lora_to_gguf.py, llama-adapter.cpp): general.type "adapter", one alpha, and for
  * each weight NAME the tensors NAME.lora_a and NAME.lora_b. llama.cpp adds alpha / r B A: what a module's scale differs
  * from that is folded into its B. */
+#include <math.h>
+
 #include "file/gguf.h"
 #include "model/adapter.h"
-
 #include "model/family.h"
-
-#include <math.h>
 
 /* alpha so that scale = alpha / r */
 static double gguf_alpha(const pfi_lora *l) { return l->scale * (double)l->rank; }
