@@ -120,7 +120,8 @@ typedef enum pf_dtype {
     PF_Q4_K,
     PF_Q5_K,
     PF_Q6_K,
-    PF_DTYPES
+    PF_DTYPES,
+    PF_STORED = PF_DTYPES /* for pf_model_load: each matrix as its file has it */
 } pf_dtype;
 
 /* new tensor [dim...], zero filled. nd 0: a scalar. err NOMEM, SHAPE, TYPE. Owned by caller. */
@@ -273,9 +274,12 @@ PF_API void pf_release(pf_ctx *ctx, void *p); /* frees what a function said it f
 
 typedef struct pf_model pf_model;
 
-/* load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. dtype PF_F32 or
- * PF_F64. err IO, FORMAT, SHAPE (a weight's), TYPE (dtype), UNSUPPORTED (unknown architecture or key, by name), NOMEM.
- * *out owned by caller */
+/* Load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. dtype PF_F32 or
+ * PF_F64: weights are widened to it and can be trained. PF_STORED, PF_BF16, PF_F16 or PF_Q8_0: matrices stay in the
+ * type of the file, or that one (mapped, not copied, where the file has it), and are widened a tile at a time when they
+ * are used; no weight collects gradients, so this is for sampling, scoring and training of adapters, in float32. err
+ * IO, FORMAT, SHAPE (a weight's), TYPE (dtype), NONFINITE (PF_Q8_0), UNSUPPORTED (unknown architecture or key, by
+ * name), NOMEM. *out owned by caller */
 PF_API pf_status pf_model_load(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **out);
 /* new model with random weights from the text of a config.json: normal with initializer_range, norms 1.
  * tok may be NULL, else it is retained. err as load, RANGE (tok has more tokens than vocab_size). *out owned by caller
@@ -298,10 +302,10 @@ PF_API int64_t pf_model_size(const pf_model *m, const char *name);
 PF_API uint64_t pf_model_fingerprint(const pf_model *m); /* of configuration and present weights */
 
 /* Add a low-rank adapter (LoRA, rsLoRA, DoRA), described as PEFT's adapter_config.json: "r", "lora_alpha",
- * "target_modules" (null: PEFT's choice for the model type), "use_dora", ... The base is frozen, the adapter's parameters
- * join the model's. The new model computes what the base does. seed: of first values and dropout. Dropout acts while
- * history is recorded, and under a trainer draws by the number of the step. err FORMAT, UNSUPPORTED, RANGE, NAME (a
- * target that fits nothing), STATE (there is an adapter already), NOMEM */
+ * "target_modules" (null: PEFT's choice for the model type), "use_dora", ... The base is frozen, the adapter's
+ * parameters join the model's. The new model computes what the base does. seed: of first values and dropout. Dropout
+ * acts while history is recorded, and under a trainer draws by the number of the step. err FORMAT, UNSUPPORTED, RANGE,
+ * NAME (a target that fits nothing), STATE (there is an adapter already), NOMEM */
 PF_API pf_status pf_model_adapt(pf_model *m, const char *config_json, uint64_t seed);
 /* go on from a PEFT directory: adapter_config.json and adapter_model.safetensors. err as pf_model_adapt, IO, SHAPE */
 PF_API pf_status pf_model_load_adapter(pf_model *m, const char *dir, uint64_t seed);

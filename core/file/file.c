@@ -94,7 +94,9 @@ static pf_status map_fd(pf_ctx *ctx, int fd, const char *path, pfi_map *m) {
     m->size = (size_t)st.st_size;
     m->data = (const unsigned char *)"";
     if (m->size == 0) return PF_OK;
-    void *p = mmap(NULL, m->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    /* copy on write: a weight that is changed in memory leaves the file alone, and takes memory for its own pages only
+     */
+    void *p = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (p == MAP_FAILED) return file_fail(ctx, "map", path);
     m->data = p;
     return PF_OK;

@@ -17,7 +17,7 @@ char *pfi_file_join(pf_ctx *ctx, const char *dir, const char *name);
 /* is name usable inside a directory: not empty, no '/', no '\', not "." and without ".." */
 bool pfi_file_plain_name(const char *name);
 
-/* Read-only mapping of a file. Its memory must not be written. */
+/* Mapping of a file. What is written into its memory is seen here alone; the file stays as it is. */
 typedef struct pfi_map {
     pf_ctx *ctx;
     long refs;

@@ -19,7 +19,7 @@ typedef struct pfi_weight {
 } pfi_weight;
 
 /* A tensor of the file's type over the file's memory, which it keeps alive; a copy where the data is not aligned to
- * the type. It must not be written. owner: a hold on the file's memory that this call takes over, in any case; release
+ * the type. owner: a hold on the file's memory that this call takes over, in any case; release
  * gives it back. NULL: TYPE if we have no such type, SHAPE above PF_MAX_DIMS, NOMEM. Owned by caller. */
 pf_tensor *pfi_weight_tensor(pf_ctx *ctx, const pfi_weight *t, void (*release)(void *ud), void *owner);
 

@@ -40,7 +40,7 @@ static pf_status merge_slot(const pf_model *m, int i, pf_tensor **out) {
     if (!made && base->refs > 1) {
         made = pf_tensor_keep(pf_tensor_new(m->ctx, base->dtype, base->nd, base->dim));
         if (!made) return PF_NOMEM;
-        memcpy(pfi_data(made), pfi_data(base), pfi_numel(base) * pfi_dtype_size(base->dtype));
+        memcpy(pfi_data(made), pfi_data(base), pfi_dtype_bytes(base->dtype, pfi_numel(base)));
     }
     *out = made ? made : pf_tensor_retain(base);
     return PF_OK;

@@ -55,18 +55,49 @@ static pf_status load_rearrange(const pfi_slot *slot, bool gguf, const pf_tensor
     return PF_OK;
 }
 
-static pf_status load_fill(void *ud, const pfi_slot *slot, pf_tensor *t) {
-    const bool gguf = pfi_weights_gguf(ud);
-    pf_tensor *src = pfi_weights_tensor(ud, pfi_weights_find(ud, load_name(slot, gguf)));
-    if (!src) return pf_errcode(t->ctx);
+/* the values of src, widened and in the order of the slot. NULL: NOMEM. Owned by caller */
+static pf_tensor *load_wide(pf_model *m, const pfi_slot *slot, bool gguf, const pf_tensor *src) {
+    pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
     pf_status s = PF_OK;
-    if (slot->flags & (gguf ? PFI_INTERLEAVED | PFI_PER_HEAD : PFI_TURNED))
+    if (t && slot->flags & (gguf ? PFI_INTERLEAVED | PFI_PER_HEAD : PFI_TURNED))
         s = load_rearrange(slot, gguf, src, t);
-    else
+    else if (t)
         load_widen(t->dtype, src, pfi_data(t));
-    for (size_t i = 0; gguf && slot->offset != 0 && i < pfi_numel(t); i++) pfi_set(t, i, pfi_get(t, i) - slot->offset);
+    if (s == PF_OK) return t;
+    pf_tensor_free(t);
+    return NULL;
+}
+
+/* a matrix that is held as m->keep: rows that stand elsewhere in the file are moved as they are. Owned by caller */
+static pf_tensor *load_kept(pf_model *m, const pfi_slot *slot, bool gguf, pf_tensor *src) {
+    pf_tensor *t = NULL;
+    if (!gguf && slot->flags & PFI_TURNED) {
+        pf_tensor *wide = load_wide(m, slot, gguf, src);
+        if (wide) t = pfi_keep(wide, m->keep == PF_STORED ? src->dtype : m->keep, NULL);
+        pf_tensor_free(wide);
+    } else if (gguf && slot->flags & (PFI_INTERLEAVED | PFI_PER_HEAD)) {
+        int64_t *row = pfi_alloc(m->ctx, (size_t)slot->dim[0] * sizeof *row);
+        if (!row) return NULL;
+        for (int64_t i = 0; i < slot->dim[0]; i++) row[i] = pfi_slot_place(slot, gguf, i, 0) / slot->dim[1];
+        t = pfi_keep(src, m->keep, row);
+        pfi_free(m->ctx, row);
+    } else {
+        t = pfi_keep(src, m->keep, NULL);
+    }
+    if (!t) pfi_prefix(m->ctx, "tensor \"%s\"", load_name(slot, gguf));
+    return t;
+}
+
+static pf_tensor *load_make(pf_model *m, const pfi_slot *slot, void *ud) {
+    const bool gguf = pfi_weights_gguf(ud), kept = m->keep != m->dtype;
+    pf_tensor *src = pfi_weights_tensor(ud, pfi_weights_find(ud, load_name(slot, gguf)));
+    if (!src) return NULL;
+    pf_tensor *t = kept && slot->nd == 2 ? load_kept(m, slot, gguf, src) : load_wide(m, slot, gguf, src);
     pf_tensor_free(src);
-    return s;
+    if (!t) return NULL;
+    t->needs_grad = !kept;
+    for (size_t i = 0; gguf && slot->offset != 0 && i < pfi_numel(t); i++) pfi_set(t, i, pfi_get(t, i) - slot->offset);
+    return t;
 }
 
 /* ---- tensors that are no weights ---- */
@@ -179,7 +210,7 @@ static pf_status load_weights(pf_model *m, pfi_weights *w) {
     if (!pfi_weights_gguf(w)) load_names(m, w);
     PF_TRY(pfi_model_prepare(m));
     PF_TRY(load_check(m, w));
-    PF_TRY(pfi_model_fill(m, load_fill, w));
+    PF_TRY(pfi_model_fill(m, load_make, w));
     return load_leftover(m, w);
 }
 

@@ -7,13 +7,13 @@
 /* Configuration, and room for the layers; no weights yet. */
 static pf_status model_shell(pf_ctx *ctx, const char *text, size_t len, const char *file, pf_dtype dtype,
                              pf_model **out) {
-    if (dtype != PF_F32 && dtype != PF_F64)
-        return pfi_fail(ctx, PF_TYPE, "a model computes in float32 or float64, not %s", pfi_dtype_name(dtype));
+    PF_TRY(pfi_keep_check(ctx, dtype));
     pf_model *m = pfi_calloc(ctx, 1, sizeof *m);
     if (!m) return PF_NOMEM;
     m->ctx = ctx;
     m->refs = 1;
-    m->dtype = dtype;
+    m->dtype = dtype == PF_F64 ? PF_F64 : PF_F32;
+    m->keep = dtype;
     m->slots.m = m;
     pfi_hold(ctx);
     *out = m;
@@ -60,25 +60,22 @@ pf_status pfi_model_prepare(pf_model *m) {
     return s;
 }
 
-/* a slot after the other: make the tensor, let fill put values in */
-static pf_status model_fill(pf_model *m, pfi_fill fill, void *ud) {
+static pf_status model_fill(pf_model *m, pfi_make make, void *ud) {
     for (int i = 0; i < m->slots.n; i++) {
         const pfi_slot *slot = &m->slots.slot[i];
-        pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
-        if (!t) return PF_NOMEM;
+        pf_tensor *t = make(m, slot, ud);
+        if (!t) return m->ctx->code;
         memcpy(t->name, slot->name, sizeof t->name);
-        t->needs_grad = true;
         m->parameter[m->n_parameters++] = *slot->field = t;
-        PF_TRY(fill(ud, slot, t));
     }
     if (m->config.tied) m->head.w = m->embedding;
     return PF_OK;
 }
 
-pf_status pfi_model_fill(pf_model *m, pfi_fill fill, void *ud) {
+pf_status pfi_model_fill(pf_model *m, pfi_make make, void *ud) {
     pfi_step *open = m->ctx->step;
     m->ctx->step = NULL;
-    pf_status s = model_fill(m, fill, ud);
+    pf_status s = model_fill(m, make, ud);
     m->ctx->step = open;
     return s;
 }
@@ -120,13 +117,15 @@ typedef struct model_random {
     double range;
 } model_random;
 
-static pf_status model_fill_random(void *ud, const pfi_slot *slot, pf_tensor *t) {
+static pf_tensor *model_make_random(pf_model *m, const pfi_slot *slot, void *ud) {
     model_random *r = ud;
-    size_t n = pfi_numel(t);
-    for (size_t i = 0; i < n; i++)
+    pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
+    if (!t) return NULL;
+    for (size_t i = 0; i < pfi_numel(t); i++)
         pfi_set(t, i, slot->fill == slot->fill ? slot->fill : r->range * pfi_random_normal(r->seed, r->stream, i));
     r->stream++;
-    return PF_OK;
+    t->needs_grad = true;
+    return t;
 }
 
 pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, uint64_t seed, pf_model **out) {
@@ -140,17 +139,20 @@ pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, 
     }
     model_random r = {seed, 0, s == PF_OK ? m->config.init_range : 0};
     if (s == PF_OK) s = pfi_model_prepare(m);
-    if (s == PF_OK) s = pfi_model_fill(m, model_fill_random, &r);
+    if (s == PF_OK) s = pfi_model_fill(m, model_make_random, &r);
     return pfi_model_done(s, m, out);
 }
 
-static pf_status model_fill_copy(void *ud, const pfi_slot *slot, pf_tensor *t) {
+/* weights of its own; those that can never change are shared */
+static pf_tensor *model_make_copy(pf_model *m, const pfi_slot *slot, void *ud) {
     const pf_model *from = ud;
+    pf_tensor *src = NULL;
     for (int i = 0; i < from->n_parameters; i++)
-        if (strcmp(from->parameter[i]->name, slot->name) == 0)
-            memcpy(pfi_data(t), pfi_data(from->parameter[i]), pfi_numel(t) * pfi_dtype_size(t->dtype));
-    t->needs_grad = false;
-    return PF_OK;
+        if (strcmp(from->parameter[i]->name, slot->name) == 0) src = from->parameter[i];
+    if (pfi_dtype_stored(src->dtype)) return pf_tensor_retain(src);
+    pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
+    if (t) memcpy(pfi_data(t), pfi_data(src), pfi_dtype_bytes(t->dtype, pfi_numel(t)));
+    return t;
 }
 
 /* what does not follow from config.json */
@@ -170,11 +172,11 @@ static pf_status model_copy_rest(const pf_model *m, pf_model *c) {
 
 pf_status pf_model_copy(const pf_model *m, pf_model **out) {
     pf_model *c = NULL;
-    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
+    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->keep, &c);
     if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
     if (s == PF_OK) s = model_copy_rest(m, c);
     if (s == PF_OK) s = pfi_model_prepare(c);
-    if (s == PF_OK) s = pfi_model_fill(c, model_fill_copy, (void *)(uintptr_t)m);
+    if (s == PF_OK) s = pfi_model_fill(c, model_make_copy, (void *)(uintptr_t)m);
     if (s == PF_OK && m->adapter) s = pfi_adapter_copy(m, c);
     return pfi_model_done(s, c, out);
 }
@@ -191,7 +193,7 @@ static void model_share(const pf_model *m, pf_model *c) {
 pf_status pf_model_reference(const pf_model *m, pf_model **out) {
     if (!m->adapter) return pf_model_copy(m, out);
     pf_model *c = NULL;
-    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->dtype, &c);
+    pf_status s = pfi_model_shell(m->ctx, m->config_text, strlen(m->config_text), "the configuration", m->keep, &c);
     if (s == PF_OK && m->tokenizer) c->tokenizer = pf_tokenizer_retain(m->tokenizer);
     if (s == PF_OK) s = model_copy_rest(m, c);
     if (s == PF_OK) s = pfi_model_prepare(c);
@@ -239,7 +241,7 @@ uint64_t pf_model_fingerprint(const pf_model *m) {
     uint64_t h = pfi_hash64(0, m->config_text, strlen(m->config_text));
     for (int i = 0; i < pf_model_parameter_count(m); i++) {
         const pf_tensor *t = pf_model_parameter(m, i);
-        h = pfi_hash64(h, pfi_data(t), pfi_numel(t) * pfi_dtype_size(t->dtype));
+        h = pfi_hash64(h, pfi_data(t), pfi_dtype_bytes(t->dtype, pfi_numel(t)));
     }
     return m->adapter ? pfi_hash64(h, m->adapter->config, strlen(m->adapter->config)) : h;
 }

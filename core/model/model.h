@@ -107,7 +107,8 @@ typedef struct pfi_layer {
 struct pf_model {
     pf_ctx *ctx;
     long refs;
-    pf_dtype dtype;
+    pf_dtype dtype; /* what it computes in */
+    pf_dtype keep;  /* what matrices are held in: dtype, or as pf_model_load was told */
     const pfi_family *family;
     int names; /* which of the family's ways to name tensors */
     pfi_config config;
@@ -129,16 +130,23 @@ struct pf_model {
 };
 
 /* In this order: a model without weights from the text of a config.json, err as pfi_config_read; the places of the
- * weights and constants, once m->names is chosen; the tensor of every slot, into which fill puts values. Parameters
- * are leaves that collect gradients. */
+ * weights and constants, once m->names is chosen; the tensor of every slot, which make gives: an owned leaf, NULL
+ * on failure. */
 pf_status pfi_model_shell(pf_ctx *ctx, const char *text, size_t len, const char *file, pf_dtype dtype, pf_model **out);
 pf_status pfi_model_prepare(pf_model *m);
-typedef pf_status (*pfi_fill)(void *ud, const pfi_slot *slot, pf_tensor *t);
-pf_status pfi_model_fill(pf_model *m, pfi_fill fill, void *ud);
+typedef pf_tensor *(*pfi_make)(pf_model *m, const pfi_slot *slot, void *ud);
+pf_status pfi_model_fill(pf_model *m, pfi_make make, void *ud);
 /* hand m over if s is PF_OK, else free it */
 pf_status pfi_model_done(pf_status s, pf_model *m, pf_model **out);
 /* where element [row, col] of a weight lies in a file, counted in elements */
 int64_t pfi_slot_place(const pfi_slot *s, bool gguf, int64_t row, int64_t col);
+
+/* keep.c: can weights be held so? err TYPE */
+pf_status pfi_keep_check(pf_ctx *ctx, pf_dtype keep);
+/* The matrix src[rows, cols] of a file held as keep (PF_STORED: as it is): src itself where it is that already, a copy
+ * otherwise. row: which row of src stands in each row of the result, NULL if all stay. Owned by caller. NULL: NOMEM,
+ * SHAPE (rows are no multiple of the block), NONFINITE */
+pf_tensor *pfi_keep(pf_tensor *src, pf_dtype keep, const int64_t *row);
 
 pf_status pfi_model_check_length(const pf_model *m, int64_t tokens, const char *what);
 /* logits after the cap that the model has on them, if it has one; takes logits over. Owned by caller. */

@@ -59,7 +59,7 @@ static pf_status checkpoint_frozen(pf_trainer *t, uint64_t *out) {
         PF_TRY(pfi_alive(w));
         h = pfi_hash64(h, w->name, strlen(w->name));
         h = pfi_hash64(h, w->dim, (size_t)w->nd * sizeof w->dim[0]);
-        h = pfi_hash64(h ^ (uint64_t)w->dtype, pfi_data(w), pfi_numel(w) * pfi_dtype_size(w->dtype));
+        h = pfi_hash64(h ^ (uint64_t)w->dtype, pfi_data(w), pfi_dtype_bytes(w->dtype, pfi_numel(w)));
     }
     if (!t->hashed) t->frozen_hash = h;
     t->hashed = true;

@@ -35,10 +35,24 @@ pf_model *lpf_check_model(lua_State *L, int idx) {
     return b->m;
 }
 
+/* how weights are held, by its name or its short one */
+static pf_dtype model_held(lua_State *L, const char *name) {
+    static const struct {
+        const char *name, *other;
+        pf_dtype dtype;
+    } held[] = {{"float32", "f32", PF_F32}, {"float64", "f64", PF_F64}, {"bfloat16", "bf16", PF_BF16},
+                {"float16", "f16", PF_F16}, {"q8_0", "q8_0", PF_Q8_0},  {"stored", "stored", PF_STORED}};
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++)
+        if (strcmp(name, held[i].name) == 0 || strcmp(name, held[i].other) == 0) return held[i].dtype;
+    lpf_error(L, "weights cannot be held as \"%s\"; dtype is one of: float32 float64 bfloat16 float16 q8_0 stored",
+              name);
+    return PF_F32;
+}
+
 /* model_load(dir, type name) */
 static int model_load(lua_State *L) {
     const char *dir = luaL_checkstring(L, 1);
-    pf_dtype dtype = lpf_check_dtype(L, luaL_optstring(L, 2, "float32"));
+    pf_dtype dtype = model_held(L, luaL_optstring(L, 2, "float32"));
     model_box *b = model_push_box(L);
     lpf_push_pressure(L);
     lpf_check(L, pf_model_load(lpf_ctx(L), dir, dtype, &b->m));
