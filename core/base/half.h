@@ -25,12 +25,12 @@ static inline uint16_t pfi_f32_to_bf16(float x) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+/* without branches, so that loops over it become vector code: exponent and fraction in place, scaled by the difference
+ * of the biases, which also makes subnormal numbers normal */
 static inline float pfi_f16_to_f32(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exp = h >> 10 & 31u, frac = h & 0x3ffu;
-    if (exp == 31) return pfi_f32_of_bits(sign | 0x7f800000u | frac << 13);
-    if (exp) return pfi_f32_of_bits(sign | (exp + 112) << 23 | frac << 13);
-    float tiny = (float)frac * 0x1p-24f; /* subnormal or zero */
-    return sign ? -tiny : tiny;
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, rest = (uint32_t)(h & 0x7fffu) << 13;
+    uint32_t finite = pfi_f32_bits(pfi_f32_of_bits(rest) * 0x1p112f);
+    return pfi_f32_of_bits(sign | finite | ((0u - (rest >= 0x0f800000u)) & 0x7f800000u)); /* infinite and NaN stay so */
 }
 
 static inline uint16_t pfi_f32_to_f16(float x) {

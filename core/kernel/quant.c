@@ -9,13 +9,13 @@ static inline float quant_half(const unsigned char *p) { return pfi_f16_to_f32((
 /* ---- 32 values ---- */
 
 /* d, 32 signed bytes */
-static void quant_q8_0(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q8_0(const unsigned char *b, float *y) {
     float d = quant_half(b);
     for (int i = 0; i < 32; i++) y[i] = (float)(int8_t)b[2 + i] * d;
 }
 
 /* d, 16 bytes of low halves (values 0..15) and high halves (16..31) */
-static void quant_q4_0(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q4_0(const unsigned char *b, float *y) {
     float d = quant_half(b);
     for (int i = 0; i < 16; i++) {
         y[i] = (float)((b[2 + i] & 15) - 8) * d;
@@ -24,7 +24,7 @@ static void quant_q4_0(const unsigned char *b, float *y) {
 }
 
 /* d, smallest value m, 16 bytes */
-static void quant_q4_1(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q4_1(const unsigned char *b, float *y) {
     float d = quant_half(b), m = quant_half(b + 2);
     for (int i = 0; i < 16; i++) {
         y[i] = (float)(b[4 + i] & 15) * d + m;
@@ -36,7 +36,7 @@ static void quant_q4_1(const unsigned char *b, float *y) {
 static inline int quant_fifth(const unsigned char *p, int i) { return (p[i / 8] >> (i % 8) & 1) << 4; }
 
 /* d, 32 fifth bits, 16 bytes */
-static void quant_q5_0(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q5_0(const unsigned char *b, float *y) {
     float d = quant_half(b);
     for (int i = 0; i < 16; i++) {
         y[i] = (float)(((b[6 + i] & 15) | quant_fifth(b + 2, i)) - 16) * d;
@@ -45,7 +45,7 @@ static void quant_q5_0(const unsigned char *b, float *y) {
 }
 
 /* d, m, 32 fifth bits, 16 bytes */
-static void quant_q5_1(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q5_1(const unsigned char *b, float *y) {
     float d = quant_half(b), m = quant_half(b + 2);
     for (int i = 0; i < 16; i++) {
         y[i] = (float)((b[8 + i] & 15) | quant_fifth(b + 4, i)) * d + m;
@@ -77,12 +77,12 @@ static inline void quant_k(const unsigned char *b, const unsigned char *fifth, c
     }
 }
 
-static void quant_q4_k(const unsigned char *b, float *y) { quant_k(b, NULL, b + 16, y); }
+static PFK_CLONES void quant_q4_k(const unsigned char *b, float *y) { quant_k(b, NULL, b + 16, y); }
 
-static void quant_q5_k(const unsigned char *b, float *y) { quant_k(b, b + 16, b + 48, y); }
+static PFK_CLONES void quant_q5_k(const unsigned char *b, float *y) { quant_k(b, b + 16, b + 48, y); }
 
 /* 128 bytes of low halves, 64 of two high bits, 16 signed scales, d: two parts of 128 values in four rows of 32 */
-static void quant_q6_k(const unsigned char *b, float *y) {
+static PFK_CLONES void quant_q6_k(const unsigned char *b, float *y) {
     float d = quant_half(b + 208);
     for (int row = 0; row < 8; row++) {
         const unsigned char *low = b + row / 4 * 64 + row % 2 * 32, *high = b + 128 + row / 4 * 32;
