@@ -45,7 +45,7 @@ local origin = setmetatable({}, { __mode = "k" })
 ---   targets ("all-linear": every matrix product but the output head; or a list of names or ends of paths, or a regular
 ---   expression for whole paths; pf.json.null: PEFT's choice for the model type), exclude (the same form, wins),
 ---   rank_pattern, alpha_pattern ({pattern = value}; the first in alphabetical order counts), layers (numbers from 0),
----   layers_pattern, save (modules that are trained as a whole), init (true or "gaussian"), seed, base (a name to note).
+---   layers_pattern, save (modules that are trained as a whole), init (true or "gaussian"), seed, base (its name).
 ---@param opts? table
 ---@return pofit.Model
 function methods:adapt(opts)
