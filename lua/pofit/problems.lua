@@ -28,8 +28,11 @@ function M.options(declaration)
   for _, o in ipairs(declaration) do
     if type(o) == "table" then taken[o[1]] = true end
   end
-  for _, o in ipairs(OPTIONS) do
-    if not taken[o[1]] then declaration[#declaration + 1] = o end
+  for _, list in ipairs { OPTIONS, require "pofit.adapter".options } do
+    for _, o in ipairs(list) do
+      if not taken[o[1]] then declaration[#declaration + 1] = o end
+      taken[o[1]] = true
+    end
   end
   return declaration
 end
@@ -94,7 +97,7 @@ function M.open(opt, run, o)
     set.train = set.task:problems(o and o.split or "preference", opt.problems)
     set.heldout = set.task:problems(o and o.heldout or "heldout", opt.heldout)
   end
-  set.model = opt.model ~= "" and require "pofit.model".load(opt.model) or base.policy(opt.seed)
+  set.model = require "pofit.model".open(opt, function() return base.policy(opt.seed) end)
   return set
 end
 
