@@ -146,14 +146,14 @@ function chat.render(tok, messages, opts)
   return text, info
 end
 
---- Ids of a rendered conversation. The model's template writes BOS itself; with the one built in, the tokenizer adds it.
+--- Ids of a rendered conversation. The model's template writes BOS itself; with the one built in, the tokenizer does.
 ---@param info? table what chat.render said of it
 ---@return integer[]
 function chat.ids(tok, text, info)
   if info and info.built_in then return chat.encode(tok, text) end
   local ids = tok:encode(text, { special = false })
   if tok.bos and ids[1] == tok.bos and ids[2] == tok.bos then
-    fail("the conversation begins with two BOS: one is of the template, the other of a message or of the template, too")
+    fail("the conversation begins with two BOS: one is the template's, the other a message's or the template's, too")
   end
   return ids
 end

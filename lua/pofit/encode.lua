@@ -134,6 +134,9 @@ function M.answers(tok, prompt, answers, o)
   return out, notes
 end
 
+--- How many of the ids of a whole are those of its beginning.
+function M.shared(tok, beginning, ids) return common(chat.encode(tok, beginning), ids) end
+
 --- A whole text as a sequence of which every token but the first is scored.
 function M.text(tok, text, o)
   need_tokenizer(tok, o.where)
