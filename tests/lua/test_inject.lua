@@ -210,6 +210,18 @@ else
       end
     end
     check.ok(made >= 15, made)
+
+    -- a solution written with other tokens than the tokenizer would choose: "clips" letter by letter, before the edit
+    -- and after it
+    local problem, ids = task:problem("train", 1), {}
+    for _, id in ipairs(tok:encode(problem.gold, { special = false })) do
+      local piece = tok:token(id)
+      for c in (piece:find("^%l%l+$") and piece or ""):gmatch(".") do ids[#ids + 1] = tok:id(c) end
+      if not piece:find("^%l%l+$") then ids[#ids + 1] = id end
+    end
+    check.eq(tok:decode(ids), problem.gold)
+    local _, _, _, parts = pf.inject(task, ids, { problem = problem, tokenizer = tok, type = "value", step = 1 })
+    check.ok(parts and parts.distance <= 6, "only the digits of the result, twice")
   end)
 end
 
