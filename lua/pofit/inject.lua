@@ -52,13 +52,13 @@ local function encode(tok, ids, old, new)
   while head + tail < #ids and #text(#ids - tail, #ids) <= room and new:sub(-#text(#ids - tail, #ids))
     == text(#ids - tail, #ids) do tail = tail + 1 end
   local last = tail > 0 and text(#ids - tail + 1, #ids) or ""
-  local middle, out = new:sub(#kept + 1, #new - #last), nil
+  local middle = new:sub(#kept + 1, #new - #last)
   for _, anchor in ipairs { "", "\n", "=", "." } do -- some tokenizers put a space before what stands alone
     local alone, with = tok:encode(anchor, { special = false }), tok:encode(anchor .. middle, { special = false })
-    out = joined(joined(slice(ids, 1, head), slice(with, #alone + 1, #with)), slice(ids, #ids - tail + 1, #ids))
+    local out = joined(joined(slice(ids, 1, head), slice(with, #alone + 1, #with)), slice(ids, #ids - tail + 1, #ids))
     if tok:decode(out, { skip_special = true }) == new then return out end
   end
-  out = tok:encode(new, { special = false })
+  local out = tok:encode(new, { special = false })
   return tok:decode(out, { skip_special = true }) == new and out or nil
 end
 

@@ -54,15 +54,17 @@ local function regions(extra)
 end
 
 --- The problems of a task.
----@param o {name: string, seed: integer, extra: string[]?, draw: function, describe: function}
---- draw(generator) gives the key of a problem and what it is made from; describe(that, split, index) gives the problem
+---@param o {name: string, seed: integer, extra: string[]?, draw: function, describe: function, fits: function?}
+--- draw(generator) gives the key of a problem and what it is made from; fits(that, split) says whether the split may
+--- have it (it may, if there is no such function); describe(that, split, index) gives the problem
 ---@return pofit.splits
 function M.new(o)
   if math.type(o.seed) ~= "integer" then
     M.refuse(o.name, "seed is an integer, not %s", tostring(o.seed))
   end
   return setmetatable({
-    name = o.name, seed = o.seed, regions = regions(o.extra or {}), draw = o.draw, describe = o.describe, made = {},
+    name = o.name, seed = o.seed, regions = regions(o.extra or {}), draw = o.draw, describe = o.describe,
+    fits = o.fits, made = {},
   }, splits)
 end
 
@@ -93,7 +95,8 @@ function splits:get(split, i)
   while #made < i do
     local key, drawn = self.draw(made.generator)
     local place = random.uniform(0, key, 0)
-    if place >= r.low and place < r.high and not made.seen[key] then
+    local free = place >= r.low and place < r.high and not made.seen[key]
+    if free and (not self.fits or self.fits(drawn, split)) then
       made.seen[key], misses = true, 0
       local problem = self.describe(drawn, split, #made + 1)
       made[#made + 1] = problem

@@ -120,6 +120,36 @@ check.test("chain: the cue tells the first operation as often as was said, by sp
   check.fails("irrelevant is a number", pf.task.chain, { irrelevant = -1 })
 end)
 
+check.test("chain: no problem of the training split uses a gap, others do as often as the gaps are many", function()
+  local task, used, all = pf.task.chain { modulus = 10, operands = { 3, 3 }, gaps = 0.3 }, {}, {}
+  local function entries(p, f)
+    for a, op, b in task:solution(p):gmatch("(%d+)([+*-])(%d+)=") do
+      f(op ~= "-" and a > b and b .. op .. a or a .. op .. b)
+    end
+  end
+  local function count(list)
+    local n = 0
+    for _ in pairs(list) do n = n + 1 end
+    return n
+  end
+  for _, p in ipairs(task:problems("train", 1500)) do
+    check.eq(task:in_gap(p), false)
+    entries(p, function(entry) used[entry] = true end)
+  end
+  for _, p in ipairs(task:problems("heldout", 1500)) do
+    local gap = false
+    entries(p, function(entry)
+      all[entry] = true
+      gap = gap or not used[entry]
+    end)
+    check.eq(task:in_gap(p), gap, p.text)
+  end
+  check.eq(count(all), 210, "10 x 10 of -, and of + and * those with a <= b")
+  check.near(count(used) / 210, 0.7, 0.06)
+  check.eq(pf.task.chain { modulus = 10, operands = { 3, 3 } }:in_gap(task:problem("heldout", 1)), false)
+  check.fails("gaps is a share", pf.task.chain, { gaps = 1 })
+end)
+
 check.test("chain: all right solutions, and no other text, are listed", function()
   local task = pf.task.chain { modulus = 10 }
   check.eq(#task:solutions("1+2+3+4?"), 6)

@@ -41,7 +41,7 @@ M.ladder = {
 
 local DEFAULT <const> = {operands = {2, 4}, modulus = 100, largest = 9}
 local KNOWN <const> = {
-  "modulus", "operands", "ops", "largest", "seed", "splits", "level", "irrelevant", "cue",
+  "modulus", "operands", "ops", "largest", "seed", "splits", "level", "irrelevant", "cue", "gaps",
 }
 local VOCABULARY <const> = "0123456789+-*=;#?,"
 
@@ -88,6 +88,27 @@ local function draw(task, g)
   return rules.text(expression), expression
 end
 
+-- Is this entry of the tables one of the gaps? a + b and b + a are the same entry, and so with *: to have seen one
+-- would tell the other.
+local function is_gap(task, a, op, b)
+  if op ~= "-" and a > b then
+    a, b = b, a
+  end
+  return random.uniform(0, ("gap %d%s%d"):format(a, op, b), 0) < task.gaps
+end
+
+--- Does the canonical solution use an entry of the tables that the training split never shows?
+---@param problem table
+---@return boolean
+function chain:in_gap(problem)
+  for a, op, b in rules.solve(problem, self.modulus, rules.first):gmatch("(%d+)([%+%-%*])(%d+)=") do
+    if is_gap(self, math.tointeger(a), op, math.tointeger(b)) then
+      return true
+    end
+  end
+  return false
+end
+
 -- The cue's number: k for the k-th of the task's operations. It names the operation that the canonical solution takes
 -- first, with the split's probability, else one of the others.
 local function cue(task, expression, split, g)
@@ -130,6 +151,8 @@ local function check(self)
     refuse("ops names no operation")
   elseif math.type(self.irrelevant) ~= "integer" or self.irrelevant < 0 then
     refuse("irrelevant is a number of operands from 0, not %s", tostring(self.irrelevant))
+  elseif type(self.gaps) ~= "number" or not (self.gaps >= 0 and self.gaps < 1) then
+    refuse("gaps is a share from 0 to below 1, not %s", tostring(self.gaps))
   elseif self.cue and (#self.ops < 2 or self.modulus <= #self.ops) then
     refuse("a cue needs two operations and a modulus above their number")
   end
@@ -153,7 +176,8 @@ end
 --- problem), seed (1), splits (names besides train, preference, heldout), level (a rung of M.ladder that sets modulus,
 --- operands and largest), irrelevant (0: how many operands that belong to nothing), cue (none; the probability with
 --- which the first of them names the first operation: a number for the training split, or a table by split, for
---- instance {train = 0.9, heldout = 0}; in a split that is not named it is chance)
+--- instance {train = 0.9, heldout = 0}; in a split that is not named it is chance), gaps (0: the share of the tables
+--- entries "a op b" that the training split never uses: what a policy trained on it cannot have learned)
 ---@return pofit.task.chain
 function M.new(o)
   o = o or {}
@@ -173,10 +197,12 @@ function M.new(o)
   self.seed = o.seed or 1
   self.irrelevant = o.irrelevant or 0
   self.cue = cue_of(o.cue)
+  self.gaps = o.gaps or 0
   check(self)
   self.drawn = splits.new{
     name = "chain", seed = self.seed, extra = o.splits,
     draw = function(g) return draw(self, g) end,
+    fits = function(expression, split) return split ~= "train" or self.gaps == 0 or not self:in_gap(expression) end,
     describe = function(expression, split, index) return surround(self, expression, split, index) end,
   }
   return self

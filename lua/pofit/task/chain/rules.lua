@@ -91,13 +91,14 @@ function M.solve(e, modulus, choose)
   return table.concat(out) .. "#" .. e.numbers[1], e.numbers[1]
 end
 
-local function first(ready)
+--- The canonical choice among the ready places.
+function M.first(ready)
   return ready[1]
 end
 
 --- What an expression comes to.
 function M.value(e, modulus)
-  return select(2, M.solve(e, modulus, first))
+  return select(2, M.solve(e, modulus, M.first))
 end
 
 -- a number as it is written: no sign, no leading zero; nil if it is not one, or too long to be one
