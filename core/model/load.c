@@ -1,8 +1,8 @@
-/* Loading a model: a Hugging Face directory. */
+/* Loading a model: a Hugging Face directory, or a GGUF file. */
 #include "file/file.h"
 #include "file/weights.h"
 #include "kernel/kernel.h"
-#include "model/family.h"
+#include "model/gguf.h"
 #include "text/tokenizer.h"
 
 /* ---- weights ---- */
@@ -102,6 +102,12 @@ static pf_tensor *load_make(pf_model *m, const pfi_slot *slot, void *ud) {
 
 /* ---- tensors that are no weights ---- */
 
+/* their divisors are in the configuration that was made of the metadata */
+static bool load_derived_gguf(const char *name) {
+    return strcmp(name, "rope_freqs.weight") == 0 || strcmp(name, "rope_factors_long.weight") == 0 ||
+           strcmp(name, "rope_factors_short.weight") == 0;
+}
+
 static bool load_ends(const char *name, const char *end) {
     size_t n = strlen(name), k = strlen(end);
     return n >= k && strcmp(name + n - k, end) == 0;
@@ -133,10 +139,12 @@ static pf_status load_aside(pf_model *m, const pfi_weights *w, const pfi_weight 
 
 /* a tensor in the file that no slot wants would be silently lost on saving: refuse it */
 static pf_status load_leftover(pf_model *m, const pfi_weights *w) {
+    const bool gguf = pfi_weights_gguf(w);
     const pfi_weight *t;
     for (size_t i = 0; (t = pfi_weights_at(w, i)); i++) {
-        bool wanted = load_derived(m, t->name);
-        for (int k = 0; !wanted && k < m->n_parameters; k++) wanted = strcmp(t->name, m->parameter[k]->name) == 0;
+        bool wanted = gguf ? load_derived_gguf(t->name) : load_derived(m, t->name);
+        for (int k = 0; !wanted && k < m->slots.n; k++)
+            wanted = strcmp(t->name, load_name(&m->slots.slot[k], gguf)) == 0;
         const char *const *aside = m->family->aside;
         for (; !wanted && aside && *aside; aside++)
             if (strncmp(t->name, *aside, strlen(*aside)) == 0) break;
@@ -214,7 +222,20 @@ static pf_status load_weights(pf_model *m, pfi_weights *w) {
     return load_leftover(m, w);
 }
 
+static pf_status load_gguf(pf_ctx *ctx, const char *path, pf_dtype dtype, pf_model **m) {
+    pfi_weights *w = NULL;
+    pfi_buf text = {0};
+    pf_status s = pfi_weights_open(ctx, path, &w);
+    if (s == PF_OK) s = pfi_gguf_config(ctx, w, &text);
+    if (s == PF_OK) s = pfi_model_shell(ctx, text.data, text.len, path, dtype, m);
+    if (s == PF_OK) s = load_weights(*m, w);
+    pfi_weights_close(w);
+    pfi_buf_free(ctx, &text);
+    return s;
+}
+
 static pf_status load_into(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **m) {
+    if (pfi_gguf_is(dir) && !pfi_file_is_dir(dir)) return load_gguf(ctx, dir, dtype, m);
     if (!pfi_file_is_dir(dir))
         return pfi_fail(ctx, PF_IO, "%s: no such model directory (expected config.json and model.safetensors in it)",
                         dir);

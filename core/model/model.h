@@ -10,6 +10,7 @@ enum { PFI_MAX_EOS = 8, PFI_MAX_LAYERS = 1024, PFI_MAX_ROTARY = 512 };
 /* Rotary position embedding, scaling and all: pair j of a head turns by position * freq[j]. */
 typedef struct pfi_rope {
     int64_t channels; /* of a head that turn, from the first on; 0: none */
+    double theta;     /* base of the frequencies before scaling */
     double factor;    /* on cosines and sines */
     int64_t original; /* above 0 (longrope): sequences of more tokens than this turn by freq[1], others by freq[0] */
     double freq[2][PFI_MAX_ROTARY / 2];

@@ -206,6 +206,7 @@ pf_status pfi_rope_set(pf_ctx *ctx, json_t *json, json_t *params, const char *fi
         return pfi_fail(ctx, PF_UNSUPPORTED, "%s: %lld rotary channels a head, expected an even number of at most %d",
                         r.place, (long long)r.channels, PFI_MAX_ROTARY);
     out->channels = r.channels;
+    out->theta = r.theta;
     out->factor = 1;
     PF_TRY(rope_by_type(&r, type, out));
     bool finite = isfinite(out->factor);

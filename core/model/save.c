@@ -1,11 +1,14 @@
-/* Saving a model: a Hugging Face directory.
+/* Saving a model: a Hugging Face directory, or a GGUF file.
  *
  * A weight is written in the type it has in memory: float32 if it was widened to be trained, as rounding it to the
  * type it came in would undo steps that are smaller than half a unit there, and the type of the file if it stayed as
  * it was. config.json says so. Files beside the weights are copied as they are. */
+#include <strings.h>
+
 #include "file/file.h"
 #include "file/safetensors.h"
-#include "model/model.h"
+#include "model/adapter.h"
+#include "model/gguf.h"
 #include "text/tokenizer.h"
 
 /* ---- weights ---- */
@@ -102,11 +105,29 @@ static pf_status save_copy(const pf_model *m, const char *dir, const char *name)
     return s;
 }
 
+/* ---- GGUF ---- */
+
+/* The type stands before .gguf in the name, as llama.cpp's own files have it: NAME-q8_0.gguf; f32 if there is none. */
+static pf_dtype save_type_of(const char *path) {
+    static const struct {
+        const char *name;
+        pf_dtype type;
+    } types[] = {{"f16", PF_F16}, {"bf16", PF_BF16}, {"q8_0", PF_Q8_0}};
+    const size_t n = strlen(path) - strlen(".gguf");
+    for (int i = 0; i < PFI_COUNT(types); i++) {
+        const size_t k = strlen(types[i].name);
+        if (n > k && strncasecmp(path + n - k, types[i].name, k) == 0 && strchr("-._", path[n - k - 1]))
+            return types[i].type;
+    }
+    return PF_F32;
+}
+
 pf_status pf_model_save(const pf_model *m, const char *dir) {
     pf_ctx *ctx = m->ctx;
     if (m->adapter)
         return pfi_fail(ctx, PF_STATE,
                         "%s: the model has an adapter: save that by itself, or merge it into the base first", dir);
+    if (pfi_gguf_is(dir)) return pfi_model_save_gguf(m, dir, save_type_of(dir));
     PF_TRY(pfi_file_mkdirs(ctx, dir));
     char *config = pfi_file_join(ctx, dir, "config.json"), *weights = pfi_file_join(ctx, dir, "model.safetensors");
     pf_status s = config && weights ? PF_OK : PF_NOMEM;

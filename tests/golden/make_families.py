@@ -48,22 +48,23 @@ def value(k, shape, middle, spread):
 SIZE = dict(vocab_size=V, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=None)
 GEMMA = dict(SIZE, head_dim=8)
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=8, rope_theta=10000.0)
+WIDE = dict(SIZE, head_dim=16)                                      # eight pairs of rotary channels
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=8, rope_theta=20.0, beta_fast=1.0, beta_slow=0.05)
 LONG = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.25, 1.5], long_factor=[1.5, 3.0, 7.0])
 GPT2 = dict(vocab_size=V, n_embd=24, n_layer=2, n_head=3, n_positions=64, bos_token_id=1, eos_token_id=2)
 
 CASES = {
     "llama": ("llama", dict(SIZE, rms_norm_eps=1e-5)),
     "llama_bias": ("llama", dict(SIZE, attention_bias=True, mlp_bias=True, head_dim=8, hidden_act="gelu")),
-    "llama_llama3": ("llama", dict(SIZE, tie_word_embeddings=True, rope_parameters=dict(
+    "llama_llama3": ("llama", dict(WIDE, tie_word_embeddings=True, rope_parameters=dict(
         rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-        original_max_position_embeddings=16))),
+        original_max_position_embeddings=32))),
     "llama_linear": ("llama", dict(SIZE, rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0))),
     "llama_dynamic": ("llama", dict(SIZE, rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
-    "llama_yarn": ("llama", dict(SIZE, rope_parameters=dict(YARN, beta_fast=4.0, beta_slow=0.5))),
-    "llama_yarn_mscale": ("llama", dict(SIZE, rope_parameters=dict(YARN, mscale=0.7, mscale_all_dim=1.3, truncate=False,
-                                                                 beta_fast=2.0, beta_slow=0.25))),
-    "llama_yarn_factor": ("llama", dict(SIZE, rope_parameters=dict(YARN, attention_factor=0.8))),
+    "llama_yarn": ("llama", dict(WIDE, rope_parameters=YARN)),
+    "llama_yarn_mscale": ("llama", dict(WIDE, rope_parameters=dict(YARN, mscale=0.7, mscale_all_dim=1.3,
+                                                                 truncate=False))),
+    "llama_yarn_factor": ("llama", dict(WIDE, rope_parameters=dict(YARN, attention_factor=0.8))),
     "mistral": ("mistral", dict(SIZE, sliding_window=5)),
     "mistral_plain": ("mistral", dict(SIZE, sliding_window=None, head_dim=10)),
     "qwen2": ("qwen2", dict(SIZE, tie_word_embeddings=True)),

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "file/gguf.h"
 #include "file/safetensors.h"
 #include "model/model.h"
 
