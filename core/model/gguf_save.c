@@ -1,4 +1,6 @@
-/* Writing a model as a GGUF file. What llama.cpp does not know of a family is refused rather than left out. */
+/* Writing a model as a GGUF file. What llama.cpp does not know of a family is refused rather than left out. (The
+ * windows of Mistral and Phi-3 are written, though llama.cpp does not look at them: it agrees up to the window's
+ * length.) */
 #include <math.h>
 
 #include "model/adapter.h"
@@ -55,10 +57,16 @@ static pf_status save_check(const gguf_save *g) {
     return save_check_layers(g);
 }
 
+/* is a parameter there with another value than the usual one */
+static bool save_other(const gguf_save *g, const char *key, double usual) {
+    json_t *v = json_object_get(g->params, key);
+    return json_is_number(v) && json_number_value(v) != usual;
+}
+
 /* Which way does the scaling go? Divisors of the frequencies say all that has no factor and no second set. */
 static pf_status save_choose_rope(gguf_save *g) {
+    static const char *const attention[] = {"attention_factor", "mscale", "mscale_all_dim"};
     const pfi_rope *r = &g->c->rope[0];
-    const char *attention[] = {"attention_factor", "mscale", "mscale_all_dim"};
     g->rope = "default";
     if (g->params) {
         g->rope = json_string_value(json_object_get(g->params, "type"));
@@ -75,9 +83,9 @@ static pf_status save_choose_rope(gguf_save *g) {
     if (g->divided) return PF_OK;
     if (strcmp(g->rope, "yarn") != 0) return save_refuse(g, "such scaling of rotary embeddings");
     for (int i = 0; i < PFI_COUNT(attention); i++)
-        if (!json_is_null(json_object_get(g->params, attention[i])) && json_object_get(g->params, attention[i]))
-            return save_refuse(g, "yarn with an attention factor of its own");
+        if (save_other(g, attention[i], 0)) return save_refuse(g, "yarn with an attention factor of its own");
     if (json_is_false(json_object_get(g->params, "truncate"))) return save_refuse(g, "yarn without truncation");
+    if (save_other(g, "beta_fast", 32) || save_other(g, "beta_slow", 1)) return save_refuse(g, "yarn with such betas");
     return PF_OK;
 }
 
@@ -147,8 +155,6 @@ static pf_status save_rope(const gguf_save *g) {
     PF_TRY(save_string(g, type, g->rope));
     PF_TRY(save_param(g, "factor", "rope.scaling.factor", false));
     if (strcmp(g->rope, "yarn") != 0) return PF_OK;
-    PF_TRY(save_param(g, "beta_fast", "rope.scaling.yarn_beta_fast", false));
-    PF_TRY(save_param(g, "beta_slow", "rope.scaling.yarn_beta_slow", false));
     return save_param(g, "original_max_position_embeddings", "rope.scaling.original_context_length", true);
 }
 
@@ -181,6 +187,7 @@ static pf_status save_tokens(const gguf_save *g) {
     const pfi_config *c = g->c;
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
+    PF_TRY(save_string(g, "tokenizer.ggml.model", "none"));
     if (c->bos >= 0) PF_TRY(pfi_gguf_put_int(g->w, "tokenizer.ggml.bos_token_id", PFI_GGUF_U32, c->bos));
     for (int i = 0; i < PFI_MIN(c->n_eos, PFI_COUNT(ends)); i++)
         PF_TRY(pfi_gguf_put_int(g->w, ends[i], PFI_GGUF_U32, c->eos[i]));

@@ -62,6 +62,7 @@ CASES = {
     "llama_linear": ("llama", dict(SIZE, rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0))),
     "llama_dynamic": ("llama", dict(SIZE, rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
     "llama_yarn": ("llama", dict(WIDE, rope_parameters=YARN)),
+    "llama_yarn_plain": ("llama", dict(WIDE, rope_parameters={k: v for k, v in YARN.items() if "beta" not in k})),
     "llama_yarn_mscale": ("llama", dict(WIDE, rope_parameters=dict(YARN, mscale=0.7, mscale_all_dim=1.3,
                                                                  truncate=False))),
     "llama_yarn_factor": ("llama", dict(WIDE, rope_parameters=dict(YARN, attention_factor=0.8))),
@@ -102,8 +103,9 @@ for kind, config in CASES.values():
         config.pop("num_key_value_heads", None)
 
 
-def older(kind, config):
-    """The same configuration as transformers 4 wrote it; None where nothing differs."""
+def older(kind, config, options):
+    """The same configuration as transformers 4 wrote it; None where nothing differs. Lists that follow from other keys
+    are left out, as they were once."""
     c = json.loads(json.dumps(config))
     text = c.get("text_config", c)
     rope = text.pop("rope_parameters", None)
@@ -116,7 +118,8 @@ def older(kind, config):
         if key in rope: text[names.get(key, key)] = rope.pop(key)
     rope["type"] = rope.pop("rope_type")
     text["rope_scaling"] = None if rope["type"] == "default" else rope
-    if "sliding_window_pattern" in text or "_sliding_window_pattern" in text: text.pop("layer_types")
+    for key in ("layer_types", "no_rope_layers"):
+        if key in text and key not in options: text.pop(key)
     return c
 
 
@@ -189,7 +192,7 @@ def figures(name):
         g = g.double().flatten().numpy()
         gradient.append([name_, float(np.linalg.norm(g))] + [float(g @ noise(1000 + i, len(g))) for i in range(PROBES)])
     short = lambda x: [float(f"{v:.8g}") for v in x]
-    out = {"model_type": kind, "config": config, "older": older(kind, config), "tensors": tensors,
+    out = {"model_type": kind, "config": config, "older": older(kind, config, CASES[name][1]), "tensors": tensors,
            "logits": {str(t): short(logits[t].tolist()) for t in FULL},
            "logit_probe": short((logits.numpy() @ noise(999, V)).tolist()),
            "logps": [[short(y.tolist()) for y in l] for l in logps], "loss": float(f"{loss.item():.8g}"),
