@@ -57,7 +57,7 @@ static pf_status save_config(const pf_model *m, const char *path) {
     pf_ctx *ctx = m->ctx;
     json_t *json = pfi_json_parse(ctx, m->config_text, strlen(m->config_text), "config.json");
     if (!json) return pf_errcode(ctx);
-    const char *const keys[] = {"dtype", "torch_dtype"}, *type = m->dtype == PF_F64 ? "float64" : "float32";
+    const char *const keys[] = {"dtype", "torch_dtype"}, *type = pfi_dtype_name(m->embedding->dtype);
     bool differs = false;
     pf_status s = PF_OK;
     for (int i = 0; s == PF_OK && i < 2; i++) {

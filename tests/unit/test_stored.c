@@ -61,7 +61,7 @@ static stored_result stored_run(pf_ctx *ctx, const char *op, pf_tensor *x, pf_te
     stored_result r = {0};
     support_ok(ctx, pf_tensor_set_grad(x, true));
     pf_tensor_zero_grad(x);
-    r.y = node ? pfi_apply(ctx, op, (pf_tensor *[]){x, w, node, target}, NULL, NULL, 0)
+    r.y = node ? pfi_apply(ctx, op, (pf_tensor *[]){x, w, node, target}, (double[]){0}, NULL, 0)
                : pfi_apply(ctx, op, (pf_tensor *[]){x, w, NULL}, NULL, NULL, 0);
     if (!r.y) fail_msg("%s", pf_errmsg(ctx));
     if (r.y->needs_grad) {
@@ -241,8 +241,9 @@ static pf_tensor *stored_loss(void *ud, pf_tensor *const *in, int n) {
     stored_function *f = ud;
     pf_ctx *ctx = in[0]->ctx;
     (void)n;
-    pf_tensor *y = f->node ? pfi_apply(ctx, f->op, (pf_tensor *[]){in[0], f->w, f->node, f->target}, NULL, NULL, 0)
-                           : pfi_apply(ctx, f->op, (pf_tensor *[]){in[0], f->w, NULL}, NULL, NULL, 0);
+    pf_tensor *y = f->node
+                       ? pfi_apply(ctx, f->op, (pf_tensor *[]){in[0], f->w, f->node, f->target}, (double[]){0}, NULL, 0)
+                       : pfi_apply(ctx, f->op, (pf_tensor *[]){in[0], f->w, NULL}, NULL, NULL, 0);
     pf_tensor *c = y ? stored_random(ctx, PF_F64, y->nd, y->dim, 98) : NULL;
     pf_tensor *z = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", c)), *sum = pf_call(ctx, "sum", PF_T("x", z));
     pf_tensor_free(y);
