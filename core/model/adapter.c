@@ -1,6 +1,7 @@
 /* Adapters: making, attaching, copying. */
 #include <math.h>
 
+#include "kernel/kernel.h"
 #include "model/adapter.h"
 #include "model/family.h"
 
@@ -82,8 +83,11 @@ static pf_status adapter_add_kept(pf_model *m, pfi_adapter *a, const pfi_adapter
     pfi_kept *k = &a->kept[a->n_kept++];
     k->slot = slot;
     PF_TRY(adapter_tensor(a, m->dtype, base->nd, base->dim, base->name, "", &k->own));
-    const size_t n = pfi_numel(base);
-    for (size_t i = 0; i < n; i++) pfi_set(k->own, i, pfi_get(base, i));
+    const int64_t n = (int64_t)pfi_numel(base);
+    if (m->dtype == PF_F32)
+        pfk_widen_f32(base->dtype, pfi_data(base), pfi_data(k->own), n);
+    else
+        pfk_widen_f64(base->dtype, pfi_data(base), pfi_data(k->own), n);
     return PF_OK;
 }
 

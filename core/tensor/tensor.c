@@ -265,6 +265,10 @@ static pf_status tensor_check_count(const pf_tensor *t, size_t n) {
 pf_status pf_tensor_read(const pf_tensor *t, double *out, size_t n) {
     if (!t) return PF_STATE;
     PF_TRY(tensor_check_count(t, n));
+    if (t->dtype != PF_I32 && pfi_contiguous(t)) {
+        pfk_widen_f64(t->dtype, pfi_data(t), out, (int64_t)n);
+        return PF_OK;
+    }
     for (size_t i = 0; i < n; i++) out[i] = pfi_get(t, i);
     return PF_OK;
 }

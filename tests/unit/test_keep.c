@@ -191,11 +191,34 @@ static void test_rows(void **state) {
     support_close(ctx);
 }
 
+/* A model goes into a GGUF file and comes back as it is stored there: what is mapped is, what the file has in another
+ * order is moved, and all of it computes as it does widened. 0: the format cannot hold it. */
+static int keep_gguf(const pf_model *full, const char *path, pf_dtype type) {
+    pf_ctx *ctx = full->ctx;
+    pf_status s = pf_model_save(full, path);
+    if (s == PF_UNSUPPORTED) return 0;
+    support_ok(ctx, s);
+    pf_model *m = keep_load(ctx, path, PF_STORED), *wide = keep_load(ctx, path, PF_F32);
+    for (int i = 0; i < m->n_parameters; i++) {
+        const pf_tensor *t = m->parameter[i];
+        const unsigned moved = m->slots.slot[i].flags & (PFI_INTERLEAVED | PFI_PER_HEAD);
+        if (t->nd == 2 && t->dtype == type && (t->st->release == NULL) != (moved != 0))
+            fail_msg("%s is %smapped", t->name, moved ? "" : "not ");
+        assert_true(t->nd == 1 || t->dtype == type || t->dtype == PF_F32);
+    }
+    assert_int_equal(m->layer[0].o.w->dtype, type);
+    keep_same_logits(m, wide);
+    pf_model_free(m);
+    pf_model_free(wide);
+    return 1;
+}
+
 /* every family, wherever its files have rows or columns in another order */
 static void test_families(void **state) {
     (void)state;
     json_t *j = family_figures(), *one;
     const char *name;
+    int through_gguf = 0;
     json_object_foreach(json_object_get(j, "cases"), name, one) {
         pf_ctx *ctx = support_open();
         const char *dir = family_dir(ctx, one, name, "config"), *saved = support_path("family.saved");
@@ -209,10 +232,22 @@ static void test_families(void **state) {
         assert_non_null(strstr(stored->config_text, "bfloat16"));
         pf_model_free(stored);
         pf_model_free(half);
+        through_gguf += keep_gguf(full, support_path("family-f16.gguf"), PF_F16);
         pf_model_free(full);
         support_close(ctx);
     }
+    assert_true(through_gguf >= 8);
     json_decref(j);
+}
+
+/* eight bits a weight, from a file and out of memory: the file has them in other rows */
+static void test_gguf(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pf_model *full = keep_load(ctx, keep_dir(ctx, "gguf", PF_F32), PF_F32);
+    assert_int_equal(keep_gguf(full, support_path("keep-q8_0.gguf"), PF_Q8_0), 1);
+    pf_model_free(full);
+    support_close(ctx);
 }
 
 /* ---- adapters ---- */
@@ -301,9 +336,9 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_types),   cmocka_unit_test(test_mapped), cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_rows),   cmocka_unit_test(test_families),
-        cmocka_unit_test(test_adapter), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_types),   cmocka_unit_test(test_mapped),  cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_rows),    cmocka_unit_test(test_families),
+        cmocka_unit_test(test_gguf),    cmocka_unit_test(test_adapter), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
