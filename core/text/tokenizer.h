@@ -27,7 +27,27 @@ typedef struct pfi_template {
 const pfi_template *pfi_tokenizer_templates(const pf_tokenizer *tok, size_t *n); /* borrowed */
 enum { PFI_TOK_FILE_CONFIG = 1, PFI_TOK_FILE_MAP = 2 }; /* tokenizer_config.json, special_tokens_map.json */
 const pfi_buf *pfi_tokenizer_file(const pf_tokenizer *tok, int which); /* borrowed; data NULL if it was not there */
-uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok);           /* over the bytes of the files it came from */
+/* a vocabulary as a GGUF file holds it, in plain arrays; all borrowed, all 0 or NULL what the file does not have */
+typedef struct pfi_vocab_source {
+    const char *model,
+        *pre; /* tokenizer.ggml.model: "gpt2", "llama" or "gemma"; tokenizer.ggml.pre, NULL if there is none */
+    const char *const *token; /* [n], not necessarily 0-terminated; the id is the place */
+    const size_t *token_len;  /* [n] bytes */
+    const float *score;       /* [n], of "llama" and "gemma" */
+    const int32_t *type; /* [n] 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte; NULL: all normal */
+    size_t n;
+    const char *const *merge; /* [n_merges] "a b", of "gpt2" */
+    const size_t *merge_len;
+    size_t n_merges;
+    int32_t bos, eos, unk, pad;             /* ids; -1: not given */
+    int add_bos, add_eos, add_space_prefix; /* 0, 1; -1: not given, the model decides */
+    const char *chat_template;              /* 0-terminated; NULL if there is none */
+} pfi_vocab_source;
+/* the tokenizer of such a vocabulary. It is written as a tokenizer.json (and tokenizer_config.json), which is then
+ * loaded as any other: pfi_tokenizer_save gives files that Hugging Face loads with the same ids. name: the file's, for
+ * messages. err FORMAT, UNSUPPORTED (model or pre, by name), NOMEM. *out owned by caller */
+pf_status pfi_tokenizer_from_vocab(pf_ctx *ctx, const char *name, const pfi_vocab_source *v, pf_tokenizer **out);
+uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok); /* over the bytes of the files it came from */
 /* write the files it came from, unchanged, into an existing directory. err IO, NOMEM */
 pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir);
 
