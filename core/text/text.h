@@ -197,6 +197,10 @@ struct pf_tokenizer {
 pf_status pfi_templates_read(pf_tokenizer *tok, const char *dir);
 pf_status pfi_templates_save(pf_tokenizer *tok, const char *dir);
 void pfi_templates_free(pf_tokenizer *tok);
+/* from the texts of its files, which are taken over in any case (data NULL: not there). path: the directory they are in
+ * (dir), or what stands for tokenizer.json in messages. *out owned by caller */
+pf_status pfi_tokenizer_from_files(pf_ctx *ctx, const char *path, bool dir, pfi_buf file[PFI_TOK_FILES],
+                                   pf_tokenizer **out);
 pf_status pfi_post_parse(pf_ctx *ctx, const json_t *obj, const char *what, pf_tokenizer *tok);
 
 #endif

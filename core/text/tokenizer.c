@@ -101,26 +101,14 @@ static pf_status tok_config(pf_tokenizer *tok, const char *dir, bool has_post) {
 
 /* ---- loading ---- */
 
-static pf_status tok_read(pf_tokenizer *tok, const char *path, bool dir) {
-    for (int i = 0; i < (dir ? PFI_TOK_FILES : 1); i++) {
-        char *name = dir ? pfi_file_join(tok->ctx, path, tok_files[i]) : pfi_strndup(tok->ctx, path, strlen(path));
-        if (!name) return PF_NOMEM;
-        pf_status s = i && !pfi_file_exists(name) ? PF_OK : pfi_file_read(tok->ctx, name, &tok->file[i]);
-        pfi_free(tok->ctx, name);
-        PF_TRY(s);
+static pf_status tok_build(pf_tokenizer *tok, const char *path, bool dir) {
+    json_t *root;
+    char name[600];
+    for (int i = 0; i < PFI_TOK_FILES; i++)
         tok->fingerprint = pfi_hash64(tok->fingerprint + (uint64_t)i, tok->file[i].data, tok->file[i].len);
-    }
     size_t bad = tok->file[3].data ? pfi_utf8_check(tok->file[3].data, tok->file[3].len) : 0;
     if (bad < tok->file[3].len)
         return pfi_fail(tok->ctx, PF_FORMAT, "%s/%s: byte %zu is not valid UTF-8", path, tok_files[3], bad + 1);
-    return PF_OK;
-}
-
-static pf_status tok_load(pf_tokenizer *tok, const char *path) {
-    bool dir = pfi_file_is_dir(path);
-    json_t *root;
-    PF_TRY(tok_read(tok, path, dir));
-    char name[600];
     snprintf(name, sizeof name, "%.500s%s", path, dir ? "/tokenizer.json" : "");
     PF_TRY(tok_json(tok, 0, name, &root));
     pf_status s = tok_components(tok, root, name);
@@ -129,22 +117,66 @@ static pf_status tok_load(pf_tokenizer *tok, const char *path) {
     return s == PF_OK ? tok_config(tok, path, has_post) : s;
 }
 
-pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out) {
+pf_status pfi_tokenizer_from_files(pf_ctx *ctx, const char *path, bool dir, pfi_buf file[PFI_TOK_FILES],
+                                   pf_tokenizer **out) {
     *out = NULL;
     pf_tokenizer *tok = pfi_calloc(ctx, 1, sizeof *tok);
-    if (!tok) return PF_NOMEM;
+    if (!tok) {
+        for (int i = 0; i < PFI_TOK_FILES; i++) pfi_buf_free(ctx, &file[i]);
+        return PF_NOMEM;
+    }
     tok->ctx = ctx;
     tok->refs = 1;
     tok->bos = tok->eos = tok->pad = -1;
+    memcpy(tok->file, file, sizeof tok->file);
     pfi_hold(ctx);
-    pf_status s = tok_load(tok, path);
-    if (s == PF_OK && pfi_file_is_dir(path)) s = pfi_templates_read(tok, path);
+    pf_status s = tok_build(tok, path, dir);
+    if (s == PF_OK && dir) s = pfi_templates_read(tok, path);
     if (s != PF_OK) {
         pf_tokenizer_free(tok);
         return s;
     }
     *out = tok;
     return PF_OK;
+}
+
+/* a directory of the kind that was usual before tokenizer.json */
+static pf_status tok_missing(pf_ctx *ctx, const char *dir) {
+    static const char *const old[] = {"tokenizer.model", "vocab.json"};
+    pf_status code = ctx->code;
+    for (int i = 0; i < PFI_COUNT(old); i++) {
+        char *name = pfi_file_join(ctx, dir, old[i]);
+        if (!name) return PF_NOMEM;
+        bool there = pfi_file_exists(name);
+        pfi_free(ctx, name);
+        if (!there) continue;
+        return pfi_fail(
+            ctx, code,
+            "%.500s: there is %s, but no tokenizer.json. transformers writes it: python3 -c 'from transformers"
+            " import AutoTokenizer as T; T.from_pretrained(\"DIR\").save_pretrained(\"DIR\")'",
+            dir, old[i]);
+    }
+    return code;
+}
+
+static pf_status tok_read(pf_ctx *ctx, const char *path, bool dir, int i, pfi_buf *out) {
+    char *name = dir ? pfi_file_join(ctx, path, tok_files[i]) : pfi_strndup(ctx, path, strlen(path));
+    if (!name) return PF_NOMEM;
+    bool there = pfi_file_exists(name);
+    pf_status s = i && !there ? PF_OK : pfi_file_read(ctx, name, out);
+    pfi_free(ctx, name);
+    return s != PF_OK && dir && !there ? tok_missing(ctx, path) : s;
+}
+
+pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out) {
+    bool dir = pfi_file_is_dir(path);
+    pfi_buf file[PFI_TOK_FILES] = {0};
+    pf_status s = PF_OK;
+    *out = NULL;
+    for (int i = 0; i < (dir ? PFI_TOK_FILES : 1) && s == PF_OK; i++) s = tok_read(ctx, path, dir, i, &file[i]);
+    if (s == PF_OK) return pfi_tokenizer_from_files(ctx, path, dir, file, out);
+    for (int i = 0; i < PFI_TOK_FILES; i++) pfi_buf_free(ctx, &file[i]);
+    return s;
 }
 
 pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok) {

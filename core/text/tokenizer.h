@@ -27,14 +27,24 @@ typedef struct pfi_template {
 const pfi_template *pfi_tokenizer_templates(const pf_tokenizer *tok, size_t *n); /* borrowed */
 enum { PFI_TOK_FILE_CONFIG = 1, PFI_TOK_FILE_MAP = 2 }; /* tokenizer_config.json, special_tokens_map.json */
 const pfi_buf *pfi_tokenizer_file(const pf_tokenizer *tok, int which); /* borrowed; data NULL if it was not there */
-/* a vocabulary as a GGUF file holds it, in plain arrays; all borrowed, all 0 or NULL what the file does not have */
+
+enum {
+    PFI_VOCAB_NORMAL = 1,
+    PFI_VOCAB_UNKNOWN,
+    PFI_VOCAB_CONTROL,
+    PFI_VOCAB_USER,
+    PFI_VOCAB_UNUSED,
+    PFI_VOCAB_BYTE
+}; /* the types of GGUF */
+
+/* a vocabulary as a GGUF file holds it, in plain arrays; all borrowed, NULL what the file does not have */
 typedef struct pfi_vocab_source {
-    const char *model,
-        *pre; /* tokenizer.ggml.model: "gpt2", "llama" or "gemma"; tokenizer.ggml.pre, NULL if there is none */
+    const char *model;        /* tokenizer.ggml.model: "gpt2", "llama" or "gemma" */
+    const char *pre;          /* tokenizer.ggml.pre, of "gpt2"; NULL: "default" */
     const char *const *token; /* [n], not necessarily 0-terminated; the id is the place */
     const size_t *token_len;  /* [n] bytes */
     const float *score;       /* [n], of "llama" and "gemma" */
-    const int32_t *type; /* [n] 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte; NULL: all normal */
+    const int32_t *type;      /* [n] PFI_VOCAB_...; NULL: all normal */
     size_t n;
     const char *const *merge; /* [n_merges] "a b", of "gpt2" */
     const size_t *merge_len;
