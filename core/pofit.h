@@ -251,7 +251,7 @@ PF_API pf_status pf_gradcheck(pf_ctx *ctx, pf_scalar_fn f, void *ud, pf_tensor *
 
 typedef struct pf_tokenizer pf_tokenizer;
 
-/* read tokenizer.json: path names it or its directory, where tokenizer_config.json is read too.
+/* read tokenizer.json: path names it, its directory, where tokenizer_config.json is read too, or a .gguf file.
  * err IO, FORMAT, UNSUPPORTED (names the component), NOMEM. *out owned by caller */
 PF_API pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out);
 PF_API pf_tokenizer *pf_tokenizer_retain(pf_tokenizer *tok); /* one more owner; returns tok */

@@ -3,12 +3,13 @@
 
 #include "text/text.h"
 
+/* raw ones first, then by the bytes of match */
 static int added_order(const void *a, const void *b) {
     const pfi_added *x = a, *y = b;
     if (x->normalized != y->normalized) return x->normalized ? 1 : -1;
-    unsigned char cx = (unsigned char)x->match[0], cy = (unsigned char)y->match[0];
-    if (cx != cy) return cx < cy ? -1 : 1;
-    if (x->len != y->len) return x->len > y->len ? -1 : 1;
+    int c = memcmp(x->match, y->match, PFI_MIN(x->len, y->len));
+    if (c) return c;
+    if (x->len != y->len) return x->len < y->len ? -1 : 1;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
@@ -53,7 +54,7 @@ static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const
     t.normalized = !t.special;
     PF_TRY(pfi_json_bool_opt(ctx, v, "normalized", what, &t.normalized));
     pfi_word *w = &vocab->word[t.id];
-    w->added = true;
+    w->added = -1;
     w->special = t.special;
     t.text = w->text;
     PF_TRY(added_match(ctx, normalizers, &t, len));
@@ -69,6 +70,7 @@ pf_status pfi_added_parse(pf_ctx *ctx, const json_t *list, const char *what, con
     if (!out->t) return PF_NOMEM;
     json_array_foreach(list, i, v) PF_TRY(added_one(ctx, v, what, normalizers, vocab, out));
     qsort(out->t, out->n, sizeof *out->t, added_order);
+    for (i = 0; i < out->n; i++) vocab->word[out->t[i].id].added = (int32_t)i + 1;
     size_t at = 0;
     for (int k = 0; k < 2; k++) {
         for (int c = 0; c <= 256; c++) {
@@ -85,14 +87,31 @@ void pfi_added_free(pf_ctx *ctx, pfi_added_set *v) {
     *v = (pfi_added_set){0};
 }
 
-/* the longest token at s, or NULL */
+/* first token of [lo, hi) whose byte at d is not below c; all of them are longer than d and equal before it */
+static size_t added_bound(const pfi_added *t, size_t lo, size_t hi, size_t d, int c) {
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if ((unsigned char)t[mid].match[d] < c)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* the longest token at s, or NULL: the tokens that begin as s does are a range, which every further byte narrows */
 static const pfi_added *added_at(const pfi_added_set *v, bool normalized, const char *s, size_t n) {
     const size_t *b = &v->bucket[normalized][(unsigned char)*s];
-    for (size_t i = b[0]; i < b[1]; i++) {
-        const pfi_added *t = &v->t[i];
-        if (t->len <= n && memcmp(t->match, s, t->len) == 0) return t;
+    const pfi_added *best = NULL;
+    for (size_t d = 1, lo = b[0], hi = b[1]; lo < hi; d++) {
+        if (v->t[lo].len == d) best = &v->t[lo];
+        while (lo < hi && v->t[lo].len == d) lo++;
+        if (d == n) break;
+        int c = (unsigned char)s[d];
+        lo = added_bound(v->t, lo, hi, d, c);
+        hi = added_bound(v->t, lo, hi, d, c + 1);
     }
-    return NULL;
+    return best;
 }
 
 /* start of the character that ends at end > 0 */

@@ -24,6 +24,7 @@ struct bpe_scratch {
     size_t n, cap;
     bpe_candidate *heap;
     size_t heap_n, heap_cap;
+    pfi_buf affixed; /* a character with prefix and suffix */
     bpe_cached cache[BPE_CACHE];
 };
 
@@ -35,7 +36,10 @@ pf_status pfi_bpe_prepare(pf_ctx *ctx, pfi_bpe *m) {
 void pfi_bpe_free(pf_ctx *ctx, pfi_bpe *m) {
     pfi_vocab_free(ctx, &m->vocab);
     pfi_free(ctx, m->merge);
+    pfi_buf_free(ctx, &m->prefix);
+    pfi_buf_free(ctx, &m->suffix);
     if (m->scratch) {
+        pfi_buf_free(ctx, &m->scratch->affixed);
         pfi_free(ctx, m->scratch->sym);
         pfi_free(ctx, m->scratch->heap);
         pfi_free(ctx, m->scratch);
@@ -71,6 +75,20 @@ static bool bpe_has_bytes(const pfi_bpe *m, const char *s, size_t n) {
     return true;
 }
 
+/* *s of *n bytes at i of a word of all bytes: with what marks its place in the word, if the model has such marks */
+static pf_status bpe_affix(pf_ctx *ctx, const pfi_bpe *m, size_t i, size_t all, const char **s, size_t *n) {
+    const pfi_buf *prefix = i > 0 ? &m->prefix : NULL, *suffix = i + *n == all ? &m->suffix : NULL;
+    pfi_buf *b = &m->scratch->affixed;
+    if (!(prefix && prefix->len) && !(suffix && suffix->len)) return PF_OK;
+    b->len = 0;
+    if (prefix) PF_TRY(pfi_buf_add(ctx, b, prefix->data, prefix->len));
+    PF_TRY(pfi_buf_add(ctx, b, *s, *n));
+    if (suffix) PF_TRY(pfi_buf_add(ctx, b, suffix->data, suffix->len));
+    *s = b->data;
+    *n = b->len;
+    return PF_OK;
+}
+
 /* an unknown run is added late, when something known follows: that is where the reference puts it */
 static pf_status bpe_start(pf_ctx *ctx, const pfi_bpe *m, const char *s, size_t n) {
     struct bpe_scratch *w = m->scratch;
@@ -78,13 +96,16 @@ static pf_status bpe_start(pf_ctx *ctx, const pfi_bpe *m, const char *s, size_t 
     w->n = 0;
     for (size_t i = 0, len; i < n; i += len) {
         pfi_utf8_next(s + i, n - i, &len);
-        int32_t id = bpe_find(m, s + i, len);
+        const char *c = s + i;
+        size_t bytes = len;
+        PF_TRY(bpe_affix(ctx, m, i, n, &c, &bytes));
+        int32_t id = bpe_find(m, c, bytes);
         if (id >= 0) {
             if (unknown) PF_TRY(bpe_symbol_add(ctx, w, m->unk));
             unknown = false;
             PF_TRY(bpe_symbol_add(ctx, w, id));
-        } else if (m->byte_fallback && bpe_has_bytes(m, s + i, len)) {
-            for (size_t k = 0; k < len; k++) PF_TRY(bpe_symbol_add(ctx, w, m->byte[(unsigned char)s[i + k]]));
+        } else if (m->byte_fallback && bpe_has_bytes(m, c, bytes)) {
+            for (size_t k = 0; k < bytes; k++) PF_TRY(bpe_symbol_add(ctx, w, m->byte[(unsigned char)c[k]]));
         } else if (m->unk >= 0) {
             if (unknown && !m->fuse_unk) PF_TRY(bpe_symbol_add(ctx, w, m->unk));
             unknown = true;
@@ -160,11 +181,8 @@ static bpe_cached *bpe_cache_of(const pfi_bpe *m, const char *s, size_t n) {
     return &m->scratch->cache[pfi_hash64(1, s, n) & (BPE_CACHE - 1)];
 }
 
-pf_status pfi_bpe_word(pf_ctx *ctx, pfi_bpe *m, const char *s, size_t n, pfi_ints *ids) {
-    if (m->ignore_merges) {
-        int32_t id = bpe_find(m, s, n);
-        if (id >= 0) return pfi_ints_add(ctx, ids, id);
-    }
+/* a word from its characters, or out of the cache */
+static pf_status bpe_part(pf_ctx *ctx, const pfi_bpe *m, const char *s, size_t n, pfi_ints *ids) {
     bpe_cached *c = bpe_cache_of(m, s, n);
     if (c && c->len == n && memcmp(c->word, s, n) == 0) {
         for (int i = 0; i < c->n; i++) PF_TRY(pfi_ints_add(ctx, ids, c->id[i]));
@@ -180,6 +198,30 @@ pf_status pfi_bpe_word(pf_ctx *ctx, pfi_bpe *m, const char *s, size_t n, pfi_int
         c->n = (uint8_t)(ids->len - from);
         memcpy(c->word, s, n);
         if (c->n) memcpy(c->id, ids->data + from, c->n * sizeof *c->id);
+    }
+    return PF_OK;
+}
+
+/* where the part that begins at i ends: before a "▁" that follows something else, since no merge reaches over it */
+static size_t bpe_part_end(const pfi_bpe *m, const char *s, size_t n, size_t i) {
+    static const char mark[] = "\xE2\x96\x81";
+    bool marked = true;
+    if (!m->cut) return n;
+    while (i < n) {
+        bool here = n - i >= 3 && memcmp(s + i, mark, 3) == 0;
+        if (here && !marked) return i;
+        marked = here;
+        i += here ? 3 : 1;
+    }
+    return n;
+}
+
+pf_status pfi_bpe_word(pf_ctx *ctx, pfi_bpe *m, const char *s, size_t n, pfi_ints *ids) {
+    int32_t id = m->ignore_merges ? bpe_find(m, s, n) : -1;
+    if (id >= 0) return pfi_ints_add(ctx, ids, id);
+    for (size_t i = 0, end; i < n; i = end) {
+        end = bpe_part_end(m, s, n, i);
+        PF_TRY(bpe_part(ctx, m, s + i, end - i, ids));
     }
     return PF_OK;
 }

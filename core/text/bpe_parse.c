@@ -82,7 +82,12 @@ static pf_status bpe_merge(pf_ctx *ctx, pfi_bpe *m, const json_t *v, size_t rank
         return pfi_fail(ctx, PF_FORMAT, "%s: merge %zu is %s, expected \"a b\" or [\"a\", \"b\"]", what, rank + 1,
                         PFI_JSON_FOUND(v));
     joint->len = 0;
-    for (int k = 0; k < 2; k++) PF_TRY(pfi_buf_add(ctx, joint, part[k], len[k]));
+    size_t drop = m->prefix.len; /* the second part goes on with the word: its mark of that is dropped */
+    if (len[1] < drop || memcmp(part[1], m->prefix.data, drop) != 0)
+        return pfi_fail(ctx, PF_FORMAT, "%s: the second part of merge %zu does not begin with \"%.40s\"", what,
+                        rank + 1, m->prefix.data);
+    PF_TRY(pfi_buf_add(ctx, joint, part[0], len[0]));
+    PF_TRY(pfi_buf_add(ctx, joint, part[1] + drop, len[1] - drop));
     PF_TRY(bpe_merge_token(ctx, &m->vocab, part[0], len[0], rank, what, &e.a));
     PF_TRY(bpe_merge_token(ctx, &m->vocab, part[1], len[1], rank, what, &e.b));
     PF_TRY(bpe_merge_token(ctx, &m->vocab, joint->data, joint->len, rank, what, &e.made));
@@ -108,16 +113,27 @@ static pf_status bpe_merges(pf_ctx *ctx, pfi_bpe *m, const json_t *merges, const
     return s;
 }
 
-/* what the models that we read do not use */
-static pf_status bpe_refuse(pf_ctx *ctx, const json_t *model, const char *what) {
-    static const char *const keys[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    for (int i = 0; i < PFI_COUNT(keys); i++) {
-        const char *s = "";
-        PF_TRY(pfi_json_string_opt(ctx, model, keys[i], what, &s));
-        if (*s)
-            return pfi_fail(ctx, PF_UNSUPPORTED, "%s: the key \"%s\" holds \"%.40s\", only \"\" or null is supported",
-                            what, keys[i], s);
+static pf_status bpe_affix(pf_ctx *ctx, const json_t *model, const char *key, const char *what, pfi_buf *out) {
+    const char *s = "";
+    PF_TRY(pfi_json_string_opt(ctx, model, key, what, &s));
+    return pfi_buf_add(ctx, out, s, strlen(s));
+}
+
+/* words of a SentencePiece vocabulary begin with "▁": does a token reach from one word into the next? */
+static bool bpe_cut(const pfi_bpe *m) {
+    static const char mark[] = "\xE2\x96\x81";
+    int32_t id = pfi_vocab_find(&m->vocab, mark, 3);
+    if (id < 0 || m->prefix.len || m->suffix.len) return false;
+    for (size_t i = 0; i <= m->mask; i++) {
+        if (m->merge[i].a < 0) continue;
+        const pfi_word *w = &m->vocab.word[m->merge[i].made];
+        for (size_t k = 3; k + 3 <= w->len; k++)
+            if (memcmp(w->text + k, mark, 3) == 0 && memcmp(w->text + k - 3, mark, 3) != 0) return false;
     }
+    return true;
+}
+
+static pf_status bpe_refuse(pf_ctx *ctx, const json_t *model, const char *what) {
     double dropout = 0;
     PF_TRY(pfi_json_number_opt(ctx, model, "dropout", what, &dropout));
     if (dropout != 0)
@@ -128,6 +144,8 @@ static pf_status bpe_refuse(pf_ctx *ctx, const json_t *model, const char *what) 
 
 static pf_status bpe_flags(pf_ctx *ctx, const json_t *model, const char *what, pfi_bpe *m) {
     const char *unk = NULL;
+    PF_TRY(bpe_affix(ctx, model, "continuing_subword_prefix", what, &m->prefix));
+    PF_TRY(bpe_affix(ctx, model, "end_of_word_suffix", what, &m->suffix));
     PF_TRY(pfi_json_bool_opt(ctx, model, "fuse_unk", what, &m->fuse_unk));
     PF_TRY(pfi_json_bool_opt(ctx, model, "byte_fallback", what, &m->byte_fallback));
     PF_TRY(pfi_json_bool_opt(ctx, model, "ignore_merges", what, &m->ignore_merges));
@@ -155,5 +173,6 @@ pf_status pfi_bpe_parse(pf_ctx *ctx, const json_t *model, const json_t *added, c
     PF_TRY(bpe_vocab(ctx, vocab, added, what, &out->vocab));
     PF_TRY(bpe_flags(ctx, model, what, out));
     PF_TRY(bpe_merges(ctx, out, merges, what));
+    out->cut = bpe_cut(out);
     return pfi_bpe_prepare(ctx, out);
 }

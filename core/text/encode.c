@@ -104,6 +104,13 @@ static const pfi_word *decode_word(const pf_tokenizer *tok, int32_t id) {
     return NULL;
 }
 
+/* what a token stands for before the decoders: an added one as it is found, so normalised if it says so */
+static const char *decode_text(const pf_tokenizer *tok, const pfi_word *w, size_t *len) {
+    const pfi_added *t = w->added > 0 ? &tok->added.t[w->added - 1] : NULL;
+    *len = t ? t->len : w->len;
+    return t ? t->match : w->text;
+}
+
 static pf_status decode_tokens(const pf_tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
                                pfi_pieces *out) {
     bool any = false;
@@ -112,7 +119,9 @@ static pf_status decode_tokens(const pf_tokenizer *tok, const int32_t *ids, size
         if (!w) return PF_RANGE;
         if (skip_special && w->special) continue;
         if (any && !tok->has_decoder) PF_TRY(pfi_buf_str(tok->ctx, &out->text, " ")); /* as the reference joins */
-        PF_TRY(pfi_pieces_add(tok->ctx, out, w->text, w->len, w->added ? ids[i] : -1, !any));
+        size_t len;
+        const char *text = decode_text(tok, w, &len);
+        PF_TRY(pfi_pieces_add(tok->ctx, out, text, len, w->added ? ids[i] : -1, !any));
         any = true;
     }
     return PF_OK;
@@ -146,5 +155,7 @@ pf_status pf_tokenizer_decode(pf_tokenizer *tok, const int32_t *ids, size_t n, b
 pf_status pfi_tokenizer_piece(pf_tokenizer *tok, int32_t id, pfi_buf *out) {
     const pfi_word *w = decode_word(tok, id);
     if (!w) return PF_RANGE;
-    return pfi_decode_piece(tok->ctx, &tok->decoders, w->text, w->len, w->added, out);
+    size_t len;
+    const char *text = decode_text(tok, w, &len);
+    return pfi_decode_piece(tok->ctx, &tok->decoders, text, len, w->added, out);
 }

@@ -140,26 +140,29 @@ static pf_status split_all(pf_ctx *ctx, const pfi_stage *st, int mode, bool inve
 
 /* ---- ByteLevel and Metaspace ---- */
 
+static pf_status pre_bytes(pf_ctx *ctx, const char *s, size_t n, bool first, pfi_pieces *out) {
+    for (size_t i = 0; i < n; i++) PF_TRY(pfi_utf8_add(ctx, &out->text, pfi_byte_char((unsigned char)s[i])));
+    return pfi_pieces_end(ctx, out, -1, first);
+}
+
+static pf_status pre_byte_words(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, bool first,
+                                pfi_pieces *out) {
+    if (!st->b) return pre_bytes(ctx, s, n, first, out);
+    for (size_t at = 0, start = 0, end = 0; at < n; at = end) {
+        PF_TRY(split_find(ctx, st, s, n, at, &start, &end));
+        PF_TRY(pre_bytes(ctx, s + at, start - at, first && at == 0, out));
+        PF_TRY(pre_bytes(ctx, s + start, end - start, first && start == 0, out));
+    }
+    return PF_OK;
+}
+
 static pf_status pre_byte_level(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, bool first,
                                 pfi_pieces *out) {
-    pfi_pieces cut = {0};
+    if (!st->a || n == 0 || s[0] == ' ') return pre_byte_words(ctx, st, s, n, first, out);
     pfi_buf own = {0};
-    pf_status r = PF_OK;
-    if (st->a && n && s[0] != ' ') {
-        r = pfi_buf_add(ctx, &own, " ", 1);
-        if (r == PF_OK) r = pfi_buf_add(ctx, &own, s, n);
-        s = own.data;
-        n = own.len;
-    }
-    if (r == PF_OK)
-        r = st->b ? split_all(ctx, st, SPLIT_ISOLATED, false, s, n, first, &cut)
-                  : pfi_pieces_add(ctx, &cut, s, n, -1, first);
-    for (size_t i = 0; i < cut.n && r == PF_OK; i++) {
-        for (size_t k = pfi_piece_start(&cut, i); k < cut.p[i].end && r == PF_OK; k++)
-            r = pfi_utf8_add(ctx, &out->text, pfi_byte_char((unsigned char)cut.text.data[k]));
-        if (r == PF_OK) r = pfi_pieces_end(ctx, out, -1, cut.p[i].first);
-    }
-    pfi_pieces_free(ctx, &cut);
+    pf_status r = pfi_buf_add(ctx, &own, " ", 1);
+    if (r == PF_OK) r = pfi_buf_add(ctx, &own, s, n);
+    if (r == PF_OK) r = pre_byte_words(ctx, st, own.data, own.len, first, out);
     pfi_buf_free(ctx, &own);
     return r;
 }

@@ -105,8 +105,9 @@ pf_status pfi_decode_piece(pf_ctx *ctx, const pfi_stages *st, const char *s, siz
 typedef struct pfi_word {
     const char *text; /* 0-terminated, in the arena; NULL: no token has this id */
     uint32_t len;
-    bool model; /* in the model's own vocabulary, not only an added token */
-    bool added, special;
+    int32_t added; /* place among the added tokens, from 1; -1: one of them that is never found; 0: none of them */
+    bool model;    /* in the model's own vocabulary, not only an added token */
+    bool special;
 } pfi_word;
 
 typedef struct pfi_vocab {
@@ -137,7 +138,9 @@ typedef struct pfi_bpe {
     size_t mask;
     int32_t unk; /* -1: characters without a token are dropped */
     bool fuse_unk, byte_fallback, ignore_merges;
-    int32_t byte[256]; /* <0x00> ... */
+    bool cut;               /* no token reaches beyond the end of a word into the "▁" of the next one */
+    pfi_buf prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix; usually empty */
+    int32_t byte[256];      /* <0x00> ... */
     struct bpe_scratch *scratch;
 } pfi_bpe;
 
@@ -159,7 +162,7 @@ typedef struct pfi_added {
 } pfi_added;
 
 typedef struct pfi_added_set {
-    pfi_added *t; /* by first byte of match, longest first; raw ones before normalized ones */
+    pfi_added *t; /* sorted by match; raw ones before normalized ones */
     size_t n;
     size_t bucket[2][257];
 } pfi_added_set;

@@ -168,11 +168,20 @@ static pf_status tok_read(pf_ctx *ctx, const char *path, bool dir, int i, pfi_bu
     return s != PF_OK && dir && !there ? tok_missing(ctx, path) : s;
 }
 
+static pf_status tok_gguf(pf_ctx *ctx, const char *path, pf_tokenizer **out) {
+    pfi_gguf *g;
+    PF_TRY(pfi_gguf_open(ctx, path, &g));
+    pf_status s = pfi_tokenizer_from_gguf(ctx, g, out);
+    pfi_gguf_release(g);
+    return s;
+}
+
 pf_status pf_tokenizer_load(pf_ctx *ctx, const char *path, pf_tokenizer **out) {
     bool dir = pfi_file_is_dir(path);
     pfi_buf file[PFI_TOK_FILES] = {0};
     pf_status s = PF_OK;
     *out = NULL;
+    if (!dir && pfi_gguf_is(path)) return tok_gguf(ctx, path, out);
     for (int i = 0; i < (dir ? PFI_TOK_FILES : 1) && s == PF_OK; i++) s = tok_read(ctx, path, dir, i, &file[i]);
     if (s == PF_OK) return pfi_tokenizer_from_files(ctx, path, dir, file, out);
     for (int i = 0; i < PFI_TOK_FILES; i++) pfi_buf_free(ctx, &file[i]);

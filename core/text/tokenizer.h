@@ -5,7 +5,7 @@
 #ifndef PFI_TOKENIZER_H
 #define PFI_TOKENIZER_H
 
-#include "base/base.h"
+#include "file/gguf.h"
 
 enum {
     PFI_TOK_SPECIAL = 1, /* add what the post-processor adds */
@@ -57,6 +57,8 @@ typedef struct pfi_vocab_source {
  * loaded as any other: pfi_tokenizer_save gives files that Hugging Face loads with the same ids. name: the file's, for
  * messages. err FORMAT, UNSUPPORTED (model or pre, by name), NOMEM. *out owned by caller */
 pf_status pfi_tokenizer_from_vocab(pf_ctx *ctx, const char *name, const pfi_vocab_source *v, pf_tokenizer **out);
+/* the tokenizer that a GGUF file holds. err also FORMAT (a key, by name) */
+pf_status pfi_tokenizer_from_gguf(pf_ctx *ctx, const pfi_gguf *g, pf_tokenizer **out);
 uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok); /* over the bytes of the files it came from */
 /* write the files it came from, unchanged, into an existing directory. err IO, NOMEM */
 pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir);

@@ -97,6 +97,24 @@ FAMILIES = {
                   before=["<bos>"]),
 }
 
+# what no family above uses, in a small vocabulary of their own
+FAMILIES.update({
+    "affixes": dict(kind="affixes", norm={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
+                    pre=pre(split(r"\s+", "Removed"), split(r"[^\s\p{L}\p{N}]", "Contiguous")), decoder={"type": "Fuse"},
+                    flags={"unk_token": "<unk>", "continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"},
+                    added=[added("<unk>"), added("[MASK]", lstrip=True), added("fox", special=False, single_word=True)]),
+    "flags": dict(kind="spm", norm={"type": "Sequence", "normalizers": [
+        {"type": "NFD"}, {"type": "StripAccents"}, {"type": "Strip", "strip_left": True, "strip_right": True}]},
+        pre={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        decoder={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        flags={"byte_fallback": False, "fuse_unk": False},
+        added=ENDS + [added("Hello", special=False, normalized=True, single_word=True), added("é", special=False),
+                      added("É", special=False, normalized=True), added("[MASK]", lstrip=True, rstrip=True),
+                      added("x", special=False, single_word=True, lstrip=True)]),
+    "prefix": dict(kind="bytes", norm={"type": "NFKD"}, pre=pre({"type": "Digits", "individual_digits": False},
+                                                                byte_level(prefix=True)), added=[]),
+})
+
 
 def build(name, vocab, merges):
     """the tokenizer.json of a family around a vocabulary {token: id} with merges [(a, b)]"""
