@@ -151,7 +151,7 @@ bool pfi_char_space(int32_t c) {
 }
 
 bool pfi_char_numeric(int32_t c) {
-    utf8proc_category_t k = utf8proc_category(c);
+    utf8proc_category_t k = utf8proc_category(pfi_char_older(c));
     return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
 
@@ -160,8 +160,14 @@ bool pfi_char_mark(int32_t c) {
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
 }
 
+/* Alphabetic of Unicode's Other_Alphabetic that is neither letter nor mark: circled and squared letters */
+static bool char_enclosed(int32_t c) {
+    return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+           (c >= 0x1F170 && c <= 0x1F189);
+}
+
 bool pfi_char_word(int32_t c) {
-    switch (utf8proc_category(c)) {
+    switch (utf8proc_category(pfi_char_older(c))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -173,7 +179,7 @@ bool pfi_char_word(int32_t c) {
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_PC: return true;
-    default: return c == 0x200C || c == 0x200D;
+    default: return c == 0x200C || c == 0x200D || char_enclosed(c);
     }
 }
 
@@ -202,16 +208,26 @@ pf_status pfi_stage_text(pf_ctx *ctx, const json_t *obj, const char *key, const 
     return out->text ? PF_OK : PF_NOMEM;
 }
 
-pf_status pfi_stage_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
+static pf_status stage_replace(pf_ctx *ctx, const pfi_stage *st, const char *seen, const char *s, size_t n,
+                               pfi_buf *out) {
     size_t at = 0, start, end;
     bool found;
     for (;;) {
-        PF_TRY(pfi_pattern_next(ctx, &st->pattern, s, n, at, &start, &end, &found));
+        PF_TRY(pfi_pattern_next(ctx, &st->pattern, seen, n, at, &start, &end, &found));
         if (!found) return pfi_buf_add(ctx, out, s + at, n - at);
         PF_TRY(pfi_buf_add(ctx, out, s + at, start - at));
         PF_TRY(pfi_buf_add(ctx, out, st->text, st->len));
         at = end;
     }
+}
+
+pf_status pfi_stage_replace(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, pfi_buf *out) {
+    pfi_buf own = {0};
+    const char *seen = s;
+    pf_status r = st->pattern.literal ? PF_OK : pfi_text_older(ctx, s, n, &own, &seen);
+    if (r == PF_OK) r = stage_replace(ctx, st, seen, s, n, out);
+    pfi_buf_free(ctx, &own);
+    return r;
 }
 
 static pf_status stages_one(pf_ctx *ctx, const json_t *obj, const char *what, const char *type,

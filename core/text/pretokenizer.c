@@ -108,7 +108,7 @@ static pf_status split_part(split_state *w, const char *s, size_t n, bool match)
     return pfi_buf_add(w->ctx, &w->out->text, s, n);
 }
 
-/* the next match at or after *start; to the end of the text if there is none */
+/* the next match at or after from; to the end of the text if there is none */
 static pf_status split_find(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, size_t from, size_t *start,
                             size_t *end) {
     bool found = false;
@@ -126,16 +126,27 @@ static pf_status split_find(pf_ctx *ctx, const pfi_stage *st, const char *s, siz
     return PF_OK;
 }
 
+/* seen: s as the pattern is to see it */
+static pf_status split_parts(split_state *w, const pfi_stage *st, bool invert, const char *seen, const char *s,
+                             size_t n) {
+    for (size_t at = 0, start = 0, end = 0; at < n; at = end) {
+        PF_TRY(split_find(w->ctx, st, seen, n, at, &start, &end));
+        if (start > at) PF_TRY(split_part(w, s + at, start - at, invert));
+        if (end > start) PF_TRY(split_part(w, s + start, end - start, !invert));
+    }
+    return split_end(w);
+}
+
 static pf_status split_all(pf_ctx *ctx, const pfi_stage *st, int mode, bool invert, const char *s, size_t n, bool first,
                            pfi_pieces *out) {
     /* nothing precedes: MergedWithNext must not join to it, Contiguous may */
     split_state w = {ctx, out, mode, first, false, false};
-    for (size_t at = 0, start = 0, end = 0; at < n; at = end) {
-        PF_TRY(split_find(ctx, st, s, n, at, &start, &end));
-        if (start > at) PF_TRY(split_part(&w, s + at, start - at, invert));
-        if (end > start) PF_TRY(split_part(&w, s + start, end - start, !invert));
-    }
-    return split_end(&w);
+    pfi_buf own = {0};
+    const char *seen = s;
+    pf_status r = st->pattern.re ? pfi_text_older(ctx, s, n, &own, &seen) : PF_OK;
+    if (r == PF_OK) r = split_parts(&w, st, invert, seen, s, n);
+    pfi_buf_free(ctx, &own);
+    return r;
 }
 
 /* ---- ByteLevel and Metaspace ---- */
@@ -145,11 +156,10 @@ static pf_status pre_bytes(pf_ctx *ctx, const char *s, size_t n, bool first, pfi
     return pfi_pieces_end(ctx, out, -1, first);
 }
 
-static pf_status pre_byte_words(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, bool first,
+static pf_status pre_byte_words(pf_ctx *ctx, const pfi_stage *st, const char *seen, const char *s, size_t n, bool first,
                                 pfi_pieces *out) {
-    if (!st->b) return pre_bytes(ctx, s, n, first, out);
     for (size_t at = 0, start = 0, end = 0; at < n; at = end) {
-        PF_TRY(split_find(ctx, st, s, n, at, &start, &end));
+        PF_TRY(split_find(ctx, st, seen, n, at, &start, &end));
         PF_TRY(pre_bytes(ctx, s + at, start - at, first && at == 0, out));
         PF_TRY(pre_bytes(ctx, s + start, end - start, first && start == 0, out));
     }
@@ -158,12 +168,19 @@ static pf_status pre_byte_words(pf_ctx *ctx, const pfi_stage *st, const char *s,
 
 static pf_status pre_byte_level(pf_ctx *ctx, const pfi_stage *st, const char *s, size_t n, bool first,
                                 pfi_pieces *out) {
-    if (!st->a || n == 0 || s[0] == ' ') return pre_byte_words(ctx, st, s, n, first, out);
-    pfi_buf own = {0};
-    pf_status r = pfi_buf_add(ctx, &own, " ", 1);
-    if (r == PF_OK) r = pfi_buf_add(ctx, &own, s, n);
-    if (r == PF_OK) r = pre_byte_words(ctx, st, own.data, own.len, first, out);
+    pfi_buf own = {0}, older = {0};
+    const char *seen = s;
+    pf_status r = PF_OK;
+    if (st->a && n && s[0] != ' ') {
+        r = pfi_buf_add(ctx, &own, " ", 1);
+        if (r == PF_OK) r = pfi_buf_add(ctx, &own, s, n);
+        s = own.data;
+        n = own.len;
+    }
+    if (r == PF_OK && st->b) r = pfi_text_older(ctx, s, n, &older, &seen);
+    if (r == PF_OK) r = st->b ? pre_byte_words(ctx, st, seen, s, n, first, out) : pre_bytes(ctx, s, n, first, out);
     pfi_buf_free(ctx, &own);
+    pfi_buf_free(ctx, &older);
     return r;
 }
 

@@ -50,10 +50,14 @@ pf_status pfi_pattern_next(pf_ctx *ctx, const pfi_pattern *p, const char *s, siz
 
 /* ---- characters ---- */
 
-bool pfi_char_space(int32_t c);   /* White_Space */
-bool pfi_char_numeric(int32_t c); /* Nd, Nl, No */
-bool pfi_char_word(int32_t c);    /* letter, mark, digit, connector: \w */
-bool pfi_char_mark(int32_t c);    /* Mn, Mc, Me */
+bool pfi_char_space(int32_t c);    /* White_Space */
+bool pfi_char_numeric(int32_t c);  /* Nd, Nl, No */
+bool pfi_char_word(int32_t c);     /* letter, mark, digit, connector: \w */
+bool pfi_char_mark(int32_t c);     /* Mn, Mc, Me */
+int32_t pfi_char_older(int32_t c); /* one of the same class that PCRE2 and utf8proc know */
+/* *out: s with such characters, for matching; s itself if it has none that are newer, else in own, which the caller
+ * frees in any case. Every character keeps its place. */
+pf_status pfi_text_older(pf_ctx *ctx, const char *s, size_t n, pfi_buf *own, const char **out);
 /* the byte-level alphabet: every byte has a printable stand-in */
 int32_t pfi_byte_char(unsigned char b);
 int pfi_char_byte(int32_t c); /* -1: stands for no byte */

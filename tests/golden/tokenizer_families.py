@@ -111,7 +111,7 @@ FAMILIES.update({
         added=ENDS + [added("Hello", special=False, normalized=True, single_word=True), added("é", special=False),
                       added("É", special=False, normalized=True), added("[MASK]", lstrip=True, rstrip=True),
                       added("x", special=False, single_word=True, lstrip=True)]),
-    "prefix": dict(kind="bytes", norm={"type": "NFKD"}, pre=pre({"type": "Digits", "individual_digits": False},
+    "prefix": dict(kind="bytes", norm={"type": "NFD"}, pre=pre({"type": "Digits", "individual_digits": False},
                                                                 byte_level(prefix=True)), added=[]),
 })
 
