@@ -24,6 +24,7 @@ struct bpe_scratch {
     size_t n, cap;
     bpe_candidate *heap;
     size_t heap_n, heap_cap;
+    uint64_t steps;  /* moves in the heap since the beginning: what a test of growth counts */
     pfi_buf affixed; /* a character with prefix and suffix */
     bpe_cached cache[BPE_CACHE];
 };
@@ -46,6 +47,8 @@ void pfi_bpe_free(pf_ctx *ctx, pfi_bpe *m) {
     }
     *m = (pfi_bpe){0};
 }
+
+uint64_t pfi_bpe_steps(const pfi_bpe *m) { return m->scratch->steps; }
 
 /* ---- start symbols ---- */
 
@@ -135,7 +138,8 @@ static pf_status bpe_push(pf_ctx *ctx, const pfi_bpe *m, int32_t at) {
     }
     bpe_candidate c = {e->rank, at, e->made};
     size_t i = w->heap_n++;
-    for (size_t up; i && bpe_before(&c, &w->heap[up = (i - 1) / 2]); i = up) w->heap[i] = w->heap[up];
+    w->steps++;
+    for (size_t up; i && bpe_before(&c, &w->heap[up = (i - 1) / 2]); i = up, w->steps++) w->heap[i] = w->heap[up];
     w->heap[i] = c;
     return PF_OK;
 }
@@ -143,7 +147,7 @@ static pf_status bpe_push(pf_ctx *ctx, const pfi_bpe *m, int32_t at) {
 static bpe_candidate bpe_pop(struct bpe_scratch *w) {
     bpe_candidate top = w->heap[0], c = w->heap[--w->heap_n];
     size_t i = 0;
-    for (size_t down; (down = 2 * i + 1) < w->heap_n; i = down) {
+    for (size_t down; (down = 2 * i + 1) < w->heap_n; i = down, w->steps++) {
         if (down + 1 < w->heap_n && bpe_before(&w->heap[down + 1], &w->heap[down])) down++;
         if (!bpe_before(&w->heap[down], &c)) break;
         w->heap[i] = w->heap[down];

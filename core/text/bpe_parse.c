@@ -127,8 +127,10 @@ static bool bpe_cut(const pfi_bpe *m) {
     for (size_t i = 0; i <= m->mask; i++) {
         if (m->merge[i].a < 0) continue;
         const pfi_word *w = &m->vocab.word[m->merge[i].made];
-        for (size_t k = 3; k + 3 <= w->len; k++)
-            if (memcmp(w->text + k, mark, 3) == 0 && memcmp(w->text + k - 3, mark, 3) != 0) return false;
+        for (size_t k = 1; k + 3 <= w->len; k++) {
+            bool marked = k >= 3 && memcmp(w->text + k - 3, mark, 3) == 0;
+            if (!marked && memcmp(w->text + k, mark, 3) == 0) return false;
+        }
     }
     return true;
 }

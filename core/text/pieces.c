@@ -36,6 +36,8 @@ void pfi_pieces_free(pf_ctx *ctx, pfi_pieces *v) {
 
 /* ---- patterns ---- */
 
+#define PATTERN_STEPS 10000000 /* PCRE2's own default */
+
 /* PCRE2's \s counts U+180E, which Unicode and Oniguruma do not: \s and \S are spelled out */
 static pf_status pattern_translate(pf_ctx *ctx, const char *s, pfi_buf *out) {
     static const char space[] = "\\p{Z}\\t-\\r\\x{85}";
@@ -69,7 +71,8 @@ pf_status pfi_pattern_regex(pf_ctx *ctx, const char *text, const char *what, pfi
         if (out->re) {
             pcre2_jit_compile(out->re, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
             out->place = pcre2_match_data_create(1, NULL);
-            if (!out->place) s = pfi_fail(ctx, PF_NOMEM, "not enough memory for a regular expression");
+            out->limit = pcre2_match_context_create(NULL);
+            if (!out->place || !out->limit) s = pfi_fail(ctx, PF_NOMEM, "not enough memory for a regular expression");
         } else if (code == PCRE2_ERROR_HEAP_FAILED) {
             s = pfi_fail(ctx, PF_NOMEM, "not enough memory for a regular expression");
         } else {
@@ -100,6 +103,7 @@ pf_status pfi_pattern_parse(pf_ctx *ctx, const json_t *obj, const char *what, pf
 void pfi_pattern_free(pf_ctx *ctx, pfi_pattern *p) {
     pfi_free(ctx, p->literal);
     pcre2_match_data_free(p->place);
+    pcre2_match_context_free(p->limit);
     pcre2_code_free(p->re);
     *p = (pfi_pattern){0};
 }
@@ -108,11 +112,14 @@ static pf_status pattern_regex_next(pf_ctx *ctx, const pfi_pattern *p, const cha
                                     size_t *start, size_t *end, bool *found) {
     pcre2_match_data *m = p->place;
     int r = 0;
+    /* a pattern that goes back and forth without end is stopped, one that goes back over a long run is not */
+    pcre2_set_match_limit(p->limit, (uint32_t)PFI_MIN(PATTERN_STEPS + 8 * (uint64_t)n, UINT32_MAX));
     *found = false;
     while (from < n) {
-        r = pcre2_match(p->re, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, m, NULL);
+        r = pcre2_match(p->re, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, m, p->limit);
         if (r == PCRE2_ERROR_JIT_STACKLIMIT)
-            r = pcre2_match(p->re, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | PCRE2_NO_JIT, m, NULL);
+            r = pcre2_match(p->re, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | PCRE2_NO_JIT, m,
+                            p->limit);
         if (r < 0) break;
         const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m);
         *start = at[0];

@@ -38,6 +38,7 @@ typedef struct pfi_pattern {
     size_t len;
     struct pcre2_real_code_8 *re;
     struct pcre2_real_match_data_8 *place; /* where a match is noted */
+    struct pcre2_real_match_context_8 *limit;
 } pfi_pattern;
 
 pf_status pfi_pattern_regex(pf_ctx *ctx, const char *text, const char *what, pfi_pattern *out);
@@ -153,6 +154,7 @@ pf_status pfi_bpe_parse(pf_ctx *ctx, const json_t *model, const json_t *added, c
 pf_status pfi_bpe_prepare(pf_ctx *ctx, pfi_bpe *m);
 const pfi_merge *pfi_bpe_merge(const pfi_bpe *m, int32_t a, int32_t b); /* NULL: these two do not merge */
 pf_status pfi_bpe_word(pf_ctx *ctx, pfi_bpe *m, const char *s, size_t n, pfi_ints *ids);
+uint64_t pfi_bpe_steps(const pfi_bpe *m); /* moves in the heap of candidates so far */
 void pfi_bpe_free(pf_ctx *ctx, pfi_bpe *m);
 
 /* ---- added tokens ---- */

@@ -123,6 +123,56 @@ static void test_bpe(void **state) {
     support_close(ctx);
 }
 
+/* ---- very long words ---- */
+
+/* steps that one word of n bytes takes; 32 tokens are a, aa, aaaa ... and the pairs of digits */
+static uint64_t long_steps(pf_ctx *ctx, pf_tokenizer *tok, size_t n, int kind) {
+    char *word = pfi_alloc(ctx, n);
+    int32_t *ids;
+    size_t got;
+    for (size_t i = 0; i < n; i++)
+        word[i] = kind == 0 ? 'a' : (char)('0' + (int)(10 * pfi_random_uniform(11, n, (uint64_t)i * (kind == 1))));
+    uint64_t before = pfi_bpe_steps(&tok->bpe);
+    support_ok(ctx, pf_tokenizer_encode(tok, word, n, false, &ids, &got));
+    assert_true(got > 0 && got < n);
+    pfi_free(ctx, ids);
+    pfi_free(ctx, word);
+    return pfi_bpe_steps(&tok->bpe) - before;
+}
+
+/* a megabyte without a space costs n log n: no more than 3 moves a byte and level of the heap */
+static void test_long(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pfi_buf vocab = {0}, merges = {0};
+    char run[600];
+    for (int len = 1; len <= 512; len *= 2) {
+        memset(run, 'a', (size_t)len);
+        run[len] = 0;
+        support_ok(ctx, pfi_buf_fmt(ctx, &vocab, "\"%s\":%d,", run, len));
+        if (len > 1) support_ok(ctx, pfi_buf_fmt(ctx, &merges, "[\"%.*s\",\"%.*s\"],", len / 2, run, len / 2, run));
+    }
+    for (int i = 0; i < 110; i++) {
+        if (i < 10) support_ok(ctx, pfi_buf_fmt(ctx, &vocab, "\"%d\":%d,", i, 1000 + i));
+        if (i < 10) continue;
+        support_ok(ctx, pfi_buf_fmt(ctx, &vocab, "\"%02d\":%d,", i - 10, 1000 + i));
+        support_ok(ctx, pfi_buf_fmt(ctx, &merges, "[\"%d\",\"%d\"],", (i - 10) / 10, i % 10));
+    }
+    char *json = pfi_format(ctx, "{\"model\":{\"type\":\"BPE\",\"vocab\":{%s\"end\":3},\"merges\":[%.*s]}}", vocab.data,
+                            (int)merges.len - 1, merges.data);
+    pf_tokenizer *tok;
+    support_ok(ctx, pf_tokenizer_load(ctx, support_write("long.json", json, strlen(json)), &tok));
+    for (int kind = 0; kind < 3; kind++) {
+        uint64_t steps = long_steps(ctx, tok, 1 << 20, kind);
+        if (steps > 3 * 20 * (1 << 20)) fail_msg("kind %d: %llu steps", kind, (unsigned long long)steps);
+    }
+    pf_tokenizer_free(tok);
+    pfi_free(ctx, json);
+    pfi_buf_free(ctx, &vocab);
+    pfi_buf_free(ctx, &merges);
+    support_close(ctx);
+}
+
 /* unknown characters: bytes if all are there, else one unk each or one for a run */
 static void test_unknown(void **state) {
     (void)state;
@@ -146,6 +196,24 @@ static void test_unknown(void **state) {
                  cases[i].flags);
         pf_tokenizer *tok = tokens_load(ctx, json);
         assert_string_equal(tokens_ids(ctx, tok, cases[i].text, 0), cases[i].want);
+        pf_tokenizer_free(tok);
+    }
+    support_close(ctx);
+}
+
+/* words of a "▁" vocabulary are merged apart, unless a token reaches from one into the next */
+static void test_words(void **state) {
+    (void)state;
+    static const char form[] = "{'normalizer':{'type':'Replace','pattern':{'String':' '},'content':'▁'},'model':{"
+                               "'vocab':{'a':0,'b':1,'▁':2,'▁b':3,'a▁':4,'▁▁':5},'merges':[%s'▁ ▁','▁ b']}}";
+    pf_ctx *ctx = support_open();
+    for (int crossing = 0; crossing < 2; crossing++) {
+        char json[600];
+        snprintf(json, sizeof json, form, crossing ? "'a ▁'," : "");
+        pf_tokenizer *tok = tokens_load(ctx, json);
+        assert_int_equal(tok->bpe.cut, !crossing);
+        assert_string_equal(tokens_ids(ctx, tok, "aa b  b", 0), crossing ? "0 4 1 5 1" : "0 0 3 5 1");
+        assert_string_equal(tokens_ids(ctx, tok, "b a ", 0), crossing ? "1 2 4" : "1 2 0 2");
         pf_tokenizer_free(tok);
     }
     support_close(ctx);
@@ -178,6 +246,8 @@ static void test_added(void **state) {
         /* where it is not found, the model does not know its character */
         {"{'id':10,'content':'c','single_word':true}", "null", "ac c", "1 0 10"},
         {"{'id':10,'content':'a'},{'id':11,'content':'aa'},{'id':12,'content':'aab'}", "null", "aaaab", "11 12"},
+        {"{'id':10,'content':'aab'},{'id':11,'content':'ab'},{'id':12,'content':'aabb'},{'id':13,'content':'b'}",
+         "null", "aaabbabaab", "1 12 11 10"},
         {"{'id':10,'content':'<x>','normalized':false}", prepend, "a<x> b", "3 1 10 3 3 2"},
         {"{'id':10,'content':'b b','normalized':true}", prepend, "a b b", "3 1 10"},
         {"{'id':10,'content':'b','normalized':true}", "{'type':'Lowercase'}", "aB", "1 2"},
@@ -408,9 +478,10 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_characters), cmocka_unit_test(test_bpe),     cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_added),      cmocka_unit_test(test_refused), cmocka_unit_test(test_directory),
-        cmocka_unit_test(test_mutations),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_characters), cmocka_unit_test(test_bpe),       cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_long),       cmocka_unit_test(test_words),     cmocka_unit_test(test_added),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_directory), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
