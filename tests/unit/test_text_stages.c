@@ -26,6 +26,7 @@ static void test_normalizers(void **state) {
         {"{'type':'Replace','pattern':{'String':'.'},'content':''}", "a.b.", "ab"},
         {"{'type':'Replace','pattern':{'Regex':' {2,}'},'content':' '}", "a   b c  ", "a b c "},
         {"{'type':'Replace','pattern':{'Regex':'x*'},'content':'-'}", "axxb", "a-b"},
+        {"{'type':'Replace','pattern':{'Regex':'\\\\p{N}'},'content':'n'}", "1\xF0\x90\xB5\x84x", "nnx"},
         {"{'type':'ByteLevel'}", "a é\n", "aĠÃ©Ċ"},
         {"{'type':'Sequence','normalizers':[{'type':'Sequence','normalizers':[{'type':'Lowercase'}]},"
          "{'type':'Replace','pattern':{'String':'a'},'content':'b'}]}",
@@ -107,6 +108,11 @@ static void test_pretokenizers(void **state) {
         {"{'type':'Split','pattern':{'Regex':'[a-z]+'},'behavior':'Removed','invert':true}", "12ab34c", "ab|c"},
         {"{'type':'Digits','individual_digits':true}", "a12 ½Ⅷx", "^a|1|2| |½|Ⅷ|x"},
         {"{'type':'Digits','individual_digits':false}", "a12 3x", "^a|12| |3|x"},
+        /* letters, digits and marks of Unicode 16, which PCRE2 may not know yet */
+        {"{'type':'Split','pattern':{'Regex':'\\\\p{L}+'},'behavior':'Isolated'}", "-a\xF0\x93\xB0\xB5-\xE0\xA2\x97",
+         "^-|a\xF0\x93\xB0\xB5|-\xE0\xA2\x97"},
+        {"{'type':'Split','pattern':{'Regex':'\\\\p{M}'},'behavior':'Removed'}", "a\xE0\xA2\x97-b", "^a|-b"},
+        {"{'type':'Digits','individual_digits':true}", "a\xF0\x90\xB5\x84x", "^a|\xF0\x90\xB5\x84|x"},
         {"{'type':'ByteLevel','add_prefix_space':false}", "Hello my friend, I'm  2day?\n ok",
          "^Hello|Ġmy|Ġfriend|,|ĠI|'m|Ġ|Ġ2|day|?|Ċ|Ġok"},
         {"{'type':'ByteLevel','add_prefix_space':true}", "a é", "^Ġa|ĠÃ©"},

@@ -349,6 +349,9 @@ static void test_directory(void **state) {
     const char *dir = support_path("d"), *copy = support_path("copy");
     pf_tokenizer *tok, *again;
     support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_IO, "d/tokenizer.json: No such file");
+    tok_put("d/vocab.json", "{}");
+    support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_IO,
+                  "there is vocab.json, but no tokenizer.json. transformers");
     tok_put("d/tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"<s>\":1,\"</s>\":2,\"<p>\":3},"
                                 "\"merges\":[]}}");
     support_ok(ctx, pf_tokenizer_load(ctx, dir, &tok));

@@ -31,6 +31,20 @@ static void family_text(pf_ctx *ctx, pf_tokenizer *tok, const char *where, const
     pfi_free(ctx, text);
 }
 
+/* a text that is still growing is valid UTF-8 at every token, also in the middle of a character */
+static void family_prefixes(pf_ctx *ctx, pf_tokenizer *tok, const char *where, const json_t *list) {
+    int32_t ids[2048];
+    size_t i, len;
+    json_t *e;
+    json_array_foreach(list, i, e) {
+        char *text;
+        ids[i] = (int32_t)json_integer_value(e);
+        support_ok(ctx, pf_tokenizer_decode(tok, ids, i + 1, false, &text, &len));
+        if (pfi_utf8_check(text, len) < len) fail_msg("%s: the first %zu tokens give broken UTF-8", where, i + 1);
+        pfi_free(ctx, text);
+    }
+}
+
 static pf_tokenizer *family_load(pf_ctx *ctx, const char *name, pfi_lines *l) {
     const char *line;
     size_t len;
@@ -64,6 +78,7 @@ static void family_one(const char *name) {
         if (text) family_ids(ctx, tok, path, text, all, PFI_TOK_SPECIAL);
         family_text(ctx, tok, path, all, json_object_get(v, "decoded"), false);
         family_text(ctx, tok, path, all, json_object_get(v, "plain"), true);
+        if (seen % 4 == 0) family_prefixes(ctx, tok, path, all);
         json_decref(v);
         seen++;
     }
