@@ -1,6 +1,7 @@
 -- Does the contrast help? DPO against plain supervised fine-tuning on the same chosen answers: the same start, the same
--- rows in the same order, as many updates. For seeds 1 to 5, as the table of README.
---   pofit tests/claims/control.lua [--seeds 1,2,3,4,5] [--control-lr 1e-3]
+-- rows in the same order, as many updates. For seeds 1 to 5, each with a base policy of its own, on the problems of a
+-- split that no setting was chosen on; as the table of README.
+--   pofit tests/claims/control.lua [--seeds 1,2,3,4,5] [--control-lr 1e-3] [--split final]
 local pf = require "pofit"
 
 local opt = pf.options {
@@ -8,11 +9,12 @@ local opt = pf.options {
   { "name", "control", "the runs are kept in runs/NAME-..." },
   { "seeds", { 1, 2, 3, 4, 5 }, "seeds to run", of = "integer" },
   { "control_lr", 1e-3, "peak learning rate of the control", above = 0 },
-  { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
+  { "split", "final", "the split of CHAIN to measure on; settings were chosen on heldout" },
+  { "problems", 800, "problems to measure on", min = 1 },
 }
 
 local task = pf.task.chain(pf.base.task)
-local problems = task:problems("heldout", opt.heldout)
+local problems = task:problems(opt.split, opt.problems)
 local function measure(model, seed)
   return pf.evaluate.task { model = model, task = task, problems = problems, samples = 4, seed = seed }
 end
@@ -47,7 +49,7 @@ for _, seed in ipairs(opt.seeds) do
   if not pf.sys.exists("runs/" .. name .. "/result.json") then
     pf.run.recipe("recipes/dpo.lua", { "--name", name, "--seed", tostring(seed), "--quiet" })
   end
-  local base = pf.base.policy()
+  local base = pf.base.policy(seed)
   local before = measure(base, seed)
   local dpo = measure(pf.model.load("runs/" .. name .. "/model"), seed)
   local sft = control(base, name, seed)

@@ -7,9 +7,9 @@ ln -s "$BUILD" build
 ln -s "$RECIPES" recipes
 mkdir path path/to
 cp -r "$MODEL" path/to/llama
-mkdir -p runs/base
-cp -r "$MODEL" runs/base/model
-echo '{}' > runs/base/result.json
+mkdir -p runs/base-1
+cp -r "$MODEL" runs/base-1/model
+echo '{}' > runs/base-1/result.json
 
 # block LANGUAGE N: the N-th fenced block of a language
 block() { awk -v lang="$1" -v want="$2" '/^```/ { inside = 0; if ($0 == "```" lang) { n++; inside = n == want; next } } inside' "$ROOT/README.md"; }
