@@ -20,7 +20,7 @@ local opt = pf.options {
   { "steps", nil, "updates (default: 150 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 32, "pairs an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 5e-6)", type = "number" },
-  { "problems", 2500, "CHAIN problems to sample on", min = 1 },
+  { "problems", 1500, "CHAIN problems to sample on", min = 1 },
   { "samples", 8, "samples a problem", min = 2 },
   { "per_prompt", 1, "pairs a problem", min = 1 },
   { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
@@ -31,7 +31,7 @@ local opt = pf.options {
 pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 150 } or { lr = 5e-6, sft_weight = 0 })
 local run = pf.run(opt)
 -- (1) the policy pi, and the reference: the policy as it is now
-local policy = pf.model.open(opt, pf.base.policy)
+local policy = pf.model.open(opt, function() return pf.base.policy(opt.seed) end)
 local reference = policy:reference(run)
 -- (2) preferences: the user's, or a right and a wrong sample of the policy for each problem that has both
 local task = pf.task.chain(pf.base.task)

@@ -70,8 +70,8 @@ function M.open(opt)
   if not opt.name:find("^[%w_][%w_.-]*$") then
     core.raise(("--name %q: a name is made of letters, digits, '_', '-' and '.'"):format(opt.name))
   end
-  if opt.name == "base" and not M.outer then
-    core.raise("--name base: runs/base is the base policy's; choose another name")
+  if opt.name:find("^base%-%-?%d+$") and not M.outer then
+    core.raise(("--name %s: runs/%s is a base policy's; choose another name"):format(opt.name, opt.name))
   end
   local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {}, budget = {},
     resuming = opt.resume }, Run)
