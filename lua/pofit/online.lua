@@ -7,6 +7,29 @@ local json = require "pofit.json"
 local Online = {}
 Online.__index = Online
 
+-- rows on disk: texts as they are, samples by their ids
+local FIELDS <const> = { "prompt", "prefix", "chosen", "rejected", "completion" }
+
+local function save(path, rows)
+  local lines = {}
+  for i, row in ipairs(rows) do
+    local keys, values = {}, {}
+    for _, name in ipairs(FIELDS) do
+      local value = row[name]
+      if type(value) == "table" and value.ids then value = { ids = json.array(value.ids) } end
+      if value ~= nil then keys[#keys + 1], values[name] = name, value end
+    end
+    lines[i] = json.encode(json.object(values, keys)) .. "\n"
+  end
+  sys.write_zst(path, table.concat(lines))
+end
+
+local function load(path)
+  local rows = {}
+  for text in sys.read_zst(path):gmatch("[^\n]+") do rows[#rows + 1] = json.decode(text, path) end
+  return rows
+end
+
 local function path_of(set, k, suffix) return ("%s/online/%d%s"):format(set.run.dir, k, suffix) end
 
 -- f(), and what it counted in the run's budget, which is left as it was
@@ -25,12 +48,12 @@ end
 local function window(set, k, model)
   if not set.run then return set.make(model, k) end
   local path = path_of(set, k, ".zst")
-  if set.run.resuming and sys.exists(path) then return set.load(path) end
+  if set.run.resuming and sys.exists(path) then return load(path) end
   sys.mkdirs(set.run.dir .. "/online")
   if sys.exists(path_of(set, k + 1, ".zst")) then sys.remove(path_of(set, k + 1, ".zst")) end
   local rows, used = uncounted(set.run, function() return set.make(model, k) end)
   sys.write(path_of(set, k, ".json"), json.encode(used))
-  set.save(path, rows)
+  save(path, rows)
   return rows
 end
 
@@ -38,7 +61,9 @@ end
 function Online:at(step, model)
   local k = (step - 1) // self.every
   if k == self.window then return end
-  self.current = self.data(window(self, k, model))
+  local rows = window(self, k, model)
+  if #rows == 0 and not self.current then core.raise("online: the first making gave no rows") end
+  self.current = #rows > 0 and self.data(rows) or self.current -- nothing to learn from: what was there is used again
   for j = (self.window or -1) + 1, self.run and k or -1 do
     self.run:count(json.decode(sys.read(path_of(self, j, ".json"))))
   end
@@ -56,14 +81,11 @@ function Online:fingerprint() return ("online %d %d"):format(self.every, self.n)
 
 --- A data set for pf.train.
 ---@param o table every (updates between two makings); n (rows that a making is expected to have: the rows of an epoch);
---- make = function(model, k) -> rows, from 0; data = function(rows) -> data set; run, with save(path, rows) and
---- load(path) -> rows, so that it can be resumed
+--- make = function(model, k) -> rows, k from 0; data = function(rows) -> data set; run, so that it can be resumed
 ---@return table set
 return function(o)
   for _, name in ipairs { "every", "n", "make", "data" } do
     if o[name] == nil then core.raise(("online needs %s="):format(name)) end
   end
-  if o.run and not (o.save and o.load) then core.raise("online: a run needs save= and load=") end
-  return setmetatable({ every = o.every, n = o.n, make = o.make, data = o.data, run = o.run, save = o.save,
-    load = o.load }, Online)
+  return setmetatable({ every = o.every, n = o.n, make = o.make, data = o.data, run = o.run }, Online)
 end

@@ -112,12 +112,12 @@ end
 
 -- A sample as it is kept: ids, how it ended, how many bytes of its text a stop text left, and the verdict if it may be
 -- kept. Its text is decoded again: not every text can be written as JSON.
-local KEPT <const> = { "ids", "finish", "bytes", "correct", "answer" }
+local KEPT <const> = { "ids", "finish", "bytes", "correct", "answer", "reward" }
 
 local function kept(sample, verdicts)
   local keys, values = {}, { ids = json.array(sample.ids), finish = sample.finish,
     bytes = sample.finish == "stop" and #sample.text or nil }
-  if verdicts then values.correct, values.answer = sample.correct, sample.answer end
+  if verdicts then values.correct, values.answer, values.reward = sample.correct, sample.answer, sample.reward end
   for _, name in ipairs(KEPT) do
     if values[name] ~= nil then keys[#keys + 1] = name end
   end
@@ -147,7 +147,7 @@ local function judge(tok, task, prefix, sample)
   end
   local verdict = task:verify(prefix.problem, text)
   sample.correct = verdict.correct and sample.finish ~= "length"
-  sample.answer = verdict.answer
+  sample.answer, sample.reward = verdict.answer, verdict.reward
 end
 
 -- sample the prefixes that the cache does not hold, in portions
@@ -182,13 +182,14 @@ local function copy(tok, sample)
     if sample.bytes then text = text:sub(1, sample.bytes) end
   end
   return { ids = table.move(sample.ids, 1, #sample.ids, 1, {}), text = text, finish = sample.finish,
-    correct = sample.correct, answer = sample.answer }
+    correct = sample.correct, answer = sample.answer, reward = sample.reward }
 end
 
---- Continue each prefix n times (default 8), and judge the whole answers: {{ids=, text=, finish=, correct=, answer=},
---- ...} a prefix; ids and text are the continuation's. A continuation that was cut off by its length is not right, and
---- counted. Equal prefixes are sampled once. The draw depends on weights, prefix, options and seed alone; with the same
---- cache folder nothing is sampled twice, and a run that was killed goes on to the same bits.
+--- Continue each prefix n times (default 8), and judge the whole answers: {{ids=, text=, finish=, correct=, answer=,
+--- reward=}, ...} a prefix; ids and text are the continuation's, the rest is as the task's verdict has it. A
+--- continuation that was cut off by its length is not right, and counted. Equal prefixes are sampled once. The draw
+--- depends on weights, prefix, options and seed alone; with the same cache folder nothing is sampled twice, and a run
+--- that was killed goes on to the same bits.
 ---@param model table
 ---@param prefixes table[] {problem = one of the task's, ids = the answer's tokens so far (none)}, or {prompt = text,
 ---  conversation or ids, ids =}, or a text

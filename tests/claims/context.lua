@@ -2,9 +2,9 @@
 --
 --   c.seed, c.quick, c.set                settings of the claim, with those of `quick` over them in a quick run
 --   c.cache                               folder for pf.rollout: arms share sampled pools and verdicts
---   c:base()                              the seed's base policy, a fresh copy each time
+--   c:base()                              the seed's base policy, a fresh copy each time; and its folder
 --   c:once(name, settings, f)             f(dir) -> table, made once for name, seed and settings; the table is kept
---   c:arm(name, settings, f)              the same for f(dir) -> model, info; returns the model and info
+--   c:arm(name, settings, f)              the same for f(dir) -> model, info; returns model, info, its folder
 --   c:recipe(name, words)                 a run of recipes/NAME.lua with these words; {model=, result=, rows=, dir=}
 --   c:curve(rows, key)                    {{step, value}, ...} of a list of metrics
 local pf = require "pofit"
@@ -63,16 +63,16 @@ function Context:arm(name, settings, f)
     model:save(dir .. "/model")
     return made
   end)
-  return pf.model.load(dir .. "/model"), info
+  return pf.model.load(dir .. "/model"), info, dir .. "/model"
 end
 
 --- The base policy of the seed. A quick run has one that learned for seconds.
 function Context:base()
-  local model = self:arm("base", {}, function()
+  local model, _, dir = self:arm("base", {}, function()
     if not self.quick then return (pf.base.policy(self.seed)) end
-    return self:train_recipe("sft", { "--steps", "150", "--heldout", "20" })
+    return (self:train_recipe("sft", { "--steps", "300", "--heldout", "20" }))
   end)
-  return model
+  return model, dir
 end
 
 -- a recipe's run to its end, in the run's own folder; what an interrupted one left is gone on with

@@ -25,12 +25,10 @@ local function train(m, data, part)
 end
 local function data_of(rows) return pf.data.completion(rows, model.tokenizer) end
 if opt.online then
-  train(model, pf.online { every = 3, n = 24, run = run, data = data_of, save = function(path, rows)
-    pf.sys.write_zst(path, pf.json.encode(rows))
-  end, load = function(path) return pf.json.decode(pf.sys.read_zst(path), path) end, make = function(m, k)
+  train(model, pf.online { every = 3, n = 24, run = run, data = data_of, make = function(m, k)
     local buffer = pf.buffer()
     buffer:keep(problems, collect(m, k), pf.keep.all())
-    return pf.json.decode(pf.json.encode(buffer:rows()), "rows")
+    return buffer:rows()
   end }, run)
 else
   model = pf.rounds { run = run, model = model, rounds = 3, buffer = pf.buffer(),

@@ -146,6 +146,8 @@ check.test("online: made anew every so many updates, from the policy as it is", 
     end }
   check.eq({ #made, made[1][1], made[2][1], made[3][1] }, { 3, 0, 1, 2 })
   check.ok(made[1][2] ~= made[2][2] and made[2][2] ~= made[3][2])
+  local empty = pf.online { every = 1, n = 1, data = print, make = function() return {} end }
+  check.fails("the first making gave no rows", function() empty:at(1, model) end)
   check.fails("online needs make=", pf.online, { every = 1, n = 1 })
 end)
 
