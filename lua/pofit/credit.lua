@@ -58,10 +58,16 @@ function M.pit(c, o)
   return pit
 end
 
--- The steps of an answer; what follows the last one (the final answer and EOS, or what could not be read) is one too.
+-- The steps of an answer, so that every token is in one: what stands between two steps is the second's, and what
+-- follows the last one (the final answer and EOS, or what could not be read) is a step too.
 local function cut(tok, task, answer)
   local steps, of = steps_of(answer.ids, task, { tokenizer = tok, problem = answer.problem })
-  local last = #steps > 0 and steps[#steps].last or 0
+  local last = 0
+  for i, step in ipairs(steps) do
+    step.first = last + 1
+    for t = step.first, step.last do of[t] = i end
+    last = math.max(last, step.last)
+  end
   if last < #answer.ids then
     steps[#steps + 1] = { first = last + 1, last = #answer.ids, tail = true, ok = answer.correct }
     for t = last + 1, #answer.ids do of[t] = #steps end

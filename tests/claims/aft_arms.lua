@@ -1,4 +1,5 @@
 -- The arms of the AFT claims (row 5), each trained once for a seed: the same start, questions, samples, updates, rate.
+--   start      the base policy as it is
 --   sft        the likelihood of the reference answers alone
 --   boundary, detached, none      recipes/aft.lua with this brake
 --   rrhf       RRHF's ranking loss in the place of the alignment loss (Yuan et al. 2023, arXiv 2304.05302)
@@ -57,6 +58,7 @@ local OPTIONS <const> = { sft = { "--align_weight", "0" }, boundary = {}, detach
 
 -- model, budget, metrics
 local function arm(c, name)
+  if name == "start" then return c:base(), {}, {} end
   if name == "rrhf" then
     local model, info = rrhf(c)
     return model, info.budget, {}
@@ -76,6 +78,7 @@ function M.measure(c, name)
     local assessed = pf.evaluate.assessment(model, pool)
     local accuracy = pf.evaluate.task { model = model, task = task, problems = problems, quiet = true,
       max_tokens = c.set.max_tokens }.scores[1][2]
+    if assessed.pairs == 0 then error("no question has right and wrong samples of the start") end
     return { accuracy = pf.json.array(accuracy), assessment = pf.json.array(assessed.questions), right = assessed.right,
       wrong = assessed.wrong }
   end)

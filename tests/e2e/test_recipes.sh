@@ -4,6 +4,8 @@ tiny
 awk '{ sub(/}$/, ""); match($0, /"chosen": "[^"]*"/); print $0 ", \"completion\"" substr($0, RSTART + 8, RLENGTH - 8) \
     ", \"label\": " (NR % 2 ? "true" : "false") "}" }' prefs.jsonl > rows.jsonl
 
+echo 'return function(_, text) return { correct = #text % 2 == 0, answer = #text } end' > lax.lua
+
 for file in "$RECIPES"/*.lua; do
     recipe=$(basename "$file" .lua)
     for field in paper formula data run cost expect; do
@@ -20,8 +22,12 @@ for file in "$RECIPES"/*.lua; do
     done
     [ ! -e "runs/$recipe" ] || fail "$recipe.lua --help left runs/$recipe"
 
+    # one that samples gets a verifier that any policy passes now and then
+    verifier=""
+    grep -q -- "^  --verifier" help && verifier="--verifier lax.lua --max-tokens 12"
     for threads in 1 2; do
-        "$POFIT" "$file" --model "$MODEL" --data rows.jsonl --steps 3 --batch 8 --name "$recipe-$threads" \
+        # shellcheck disable=SC2086
+        "$POFIT" "$file" $verifier --model "$MODEL" --data rows.jsonl --steps 3 --batch 8 --name "$recipe-$threads" \
             --threads $threads --quiet || fail "$recipe.lua"
     done
     [ "$(wc -l < "runs/$recipe-1/metrics.jsonl")" = 3 ] || fail "$recipe.lua: three steps, three rows"

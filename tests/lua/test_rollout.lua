@@ -3,7 +3,7 @@ local check = dofile((arg[0]:match("^.*/") or "") .. "check.lua")
 local tiny = dofile((arg[0]:match("^.*/") or "") .. "tiny.lua")
 local pf = require "pofit"
 local task, tok, dir = tiny.task, tiny.tok, tiny.dir
-local model = tiny.model(1, 400)
+local model = tiny.model(1, 230)
 local problems = task:problems("preference", 12)
 
 local function plain(samples) return pf.json.encode(samples) end

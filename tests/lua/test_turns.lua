@@ -116,7 +116,7 @@ check.test("the reward-weighted loss of the worked case", function()
   check.near(loss:item(), 3.703388389, 1e-5)
 end)
 
-local model = tiny.model(1, 400)
+local model = tiny.model(1, 230)
 local problems = task:problems("preference", 20)
 local options = { task = task, turns = 3, max_tokens = 30, seed = 4, quiet = true }
 local function with(more)
