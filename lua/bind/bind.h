@@ -92,6 +92,7 @@ void lpf_open_model(lua_State *L);
 void lpf_open_batch(lua_State *L);
 void lpf_open_generate(lua_State *L);
 void lpf_open_train(lua_State *L);
+void lpf_open_weights(lua_State *L);
 PF_API int luaopen_pofit(lua_State *L);
 PF_API int luaopen_pofit_core(lua_State *L);
 PF_API int luaopen_pofit_sys(lua_State *L);

@@ -32,10 +32,11 @@ end
 
 --- Sample answers. prompts: a list of texts, conversations or lists of ids, or a single one, which counts as a list of
 --- one. Returns for each prompt a list of n samples {ids=, text=, logp=, finish=}; logp are the tokens'
---- log-probabilities at temperature 1, finish is "eos", "stop", "length" or "cancelled". temperature 0 is greedy. Equal seed, prompt and
---- sample number give the same sample, whatever else is asked for. opts: n, max_tokens, temperature, top_p, top_k,
---- min_p, stop (a text or several), stop_ids, seed, batch (samples computed together), on_token: told of each token as
---- it comes, as {prompt=, sample=, id=, logp=, text=, last=}; text is what is certain now, half a character waits.
+--- log-probabilities at temperature 1, finish is "eos", "stop", "length" or "cancelled". temperature 0 is greedy.
+--- Equal seed, prompt and sample number give the same sample, whatever else is asked for. opts: n, max_tokens,
+--- temperature, top_p, top_k, min_p, stop (a text or several), stop_ids, seed, batch (samples computed together),
+--- on_token: told of each token as it comes, as {prompt=, sample=, id=, logp=, text=, last=}; text is what is certain
+--- now, half a character waits.
 --- on_token may return false to end the sample there.
 ---@param prompts string|table
 ---@param opts? table
