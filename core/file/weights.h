@@ -37,4 +37,9 @@ const pfi_weight *pfi_weights_find(const pfi_weights *w, const char *name); /* N
 pf_tensor *pfi_weights_tensor(const pfi_weights *w, const pfi_weight *t);   /* pfi_weight_tensor of one of w's */
 pfi_gguf *pfi_weights_gguf(const pfi_weights *w); /* borrowed, for its metadata; NULL if this is no GGUF file */
 
+/* Write the weights of a directory or file as safetensors into dir: as type F32, F16 or BF16, or, with PF_DTYPES, as
+ * they are. shard_bytes: size of a file at most, more than one with an index; 0: one file. Integers stay integers.
+ * err UNSUPPORTED (a type, by tensor), RANGE (a value that the type cannot hold, by tensor), IO, FORMAT, NOMEM */
+pf_status pfi_weights_convert(pf_ctx *ctx, const char *from, const char *dir, pf_dtype type, size_t shard_bytes);
+
 #endif

@@ -1,6 +1,6 @@
 /* What weight files hold: names, types and shapes, without reading the weights. */
-#include "file/gguf.h"
 #include "file/weights.h"
+#include "file/gguf.h"
 
 #include "bind.h"
 
@@ -100,7 +100,17 @@ static int weights_list(lua_State *L) {
     return 1;
 }
 
+/* weights_convert(directory or file, directory to write, type or nil, bytes of a shard or nil) */
+static int weights_convert(lua_State *L) {
+    const char *from = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+    pf_dtype type = lua_isnoneornil(L, 3) ? PF_DTYPES : lpf_check_dtype(L, luaL_checkstring(L, 3));
+    lpf_check(L, pfi_weights_convert(lpf_ctx(L), from, to, type, (size_t)luaL_optinteger(L, 4, 0)));
+    return 0;
+}
+
 void lpf_open_weights(lua_State *L) {
+    lua_pushcfunction(L, weights_convert);
+    lua_setfield(L, -2, "weights_convert");
     lua_pushcfunction(L, weights_list);
     lua_setfield(L, -2, "weights");
 }

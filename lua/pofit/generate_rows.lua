@@ -73,7 +73,7 @@ local function job(opt, model, hash)
   local function put(name, value) keys[#keys + 1], values[name] = name, value end
   put("model", model:fingerprint())
   put("data", ("%016x"):format(hash))
-  for _, name in ipairs { "column", "chat", "system", "n", "logp", "batch", "max_tokens", "temperature", "greedy",
+  for _, name in ipairs { "adapter", "column", "chat", "system", "n", "logp", "batch", "max_tokens", "temperature", "greedy",
     "top_k", "top_p", "min_p", "stop", "seed" } do
     put(name, opt[name] == nil and "" or opt[name])
   end
@@ -120,8 +120,6 @@ end
 
 --- Answer the rows of opt.data into opt.out. Ends the program with 1 if rows could not be used, with 130 on Ctrl-C.
 function M.run(opt)
-  local pf = require "pofit"
-  if opt.threads > 0 then core.threads(opt.threads) end
   if not sys.exists(opt.data) then core.raise(("--data %s: there is no such file"):format(opt.data)) end
   if not sys.is_file(opt.data) then core.raise(("--data %s is no file"):format(opt.data)) end
   local total, hash = prompts.count(opt.data)
@@ -129,7 +127,7 @@ function M.run(opt)
   if opt.resume and opt.out ~= "" and sys.exists(opt.out) and not sys.exists(opt.out .. ".part") then
     return sampling.say("%s is finished; there is nothing to resume", opt.out)
   end
-  local model = pf.model.load(opt.model)
+  local model = sampling.model(opt)
   local values, keys = job(opt, model, hash)
   local file = require("pofit.outfile").open(opt.out, values, keys, opt.resume)
   local state = file.state or { done = 0, bad = 0 }

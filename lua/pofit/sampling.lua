@@ -19,7 +19,15 @@ function M.options(default)
     { "stop", nil, "a text that ends the answer, and is cut off", type = "string", alias = "reverse_prompt -r" },
     { "seed", 1, "the same seed gives the same answer", alias = "-s" },
     { "threads", 0, "threads, 0 for all", min = 0, alias = "-t" },
+    { "adapter", "", "PEFT adapter directory that goes on top of the model", alias = "lora" },
   }
+end
+
+--- The model that the options name, on as many threads as they say.
+---@return pofit.Model
+function M.model(opt)
+  if opt.threads > 0 then core.threads(opt.threads) end
+  return require("pofit.model").load(opt.model, { adapter = opt.adapter ~= "" and opt.adapter or nil })
 end
 
 --- What m:generate takes, from the options.

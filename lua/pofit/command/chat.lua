@@ -159,9 +159,7 @@ local function turn(self, line)
 end
 
 function M.run(opt)
-  local pf, sys = require "pofit", require "pofit.sys"
-  if opt.threads > 0 then pf.threads(opt.threads) end
-  local model = pf.model.load(opt.model)
+  local sys, model = require "pofit.sys", sampling.model(opt)
   local self = { opt = opt, prefer = opt.prefer, pairs = 0, terminal = sys.isatty(0) and sys.isatty(1),
     talk = require("pofit.conversation").new(model, sampling.of(opt), opt.system) }
   sys.poll(true) -- from here on Ctrl-C only asks

@@ -82,7 +82,6 @@ local function several(opt, model, prompt, text)
 end
 
 function M.run(opt)
-  local pf = require "pofit"
   if opt.data ~= "" then
     if opt.prompt or opt.prompt_file ~= "" then
       require("pofit.command").usage "give a prompt or --data, not both"
@@ -90,8 +89,7 @@ function M.run(opt)
     return require("pofit.generate_rows").run(opt)
   end
   local text = one_prompt(opt)
-  if opt.threads > 0 then pf.threads(opt.threads) end
-  local model = pf.model.load(opt.model)
+  local model = sampling.model(opt)
   local prompt = require("pofit.prompts").of_text(text, opt)
   if opt.n == 1 and not opt.json and not opt.logp and opt.out == "" then return stream(opt, model, prompt) end
   return several(opt, model, prompt, text)

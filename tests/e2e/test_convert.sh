@@ -1,0 +1,67 @@
+# pofit convert and merge: other types, shards, an adapter in its base; nothing is overwritten, what is unfit is refused.
+. tests/e2e/common.sh
+tiny 3
+golden=$ROOT/tests/golden
+convert() { "$POFIT" convert "$@" >out; }
+
+# float32 -> bfloat16 -> float32 -> bfloat16: the last step changes nothing, the first rounds to nearest
+convert "$MODEL" --out b16 --dtype bf16
+convert b16 --out f32 --dtype f32
+convert f32 --out again --dtype bf16
+same b16/model.safetensors again/model.safetensors
+same b16/tokenizer.json "$MODEL/tokenizer.json"
+"$POFIT" -e 'local a, b = pf.model.load(arg[1]):parameters(), pf.model.load("f32"):parameters()
+for _, name in ipairs(a) do
+  assert((a[name] - b[name]):abs():max():item() <= a[name]:abs():max():item() * 2^-8, name)
+  local near = a[name]:detach():clone():to("bfloat16"):to("float32")
+  assert((near - b[name]):abs():max():item() == 0, "not the nearest in " .. name)
+end' "$MODEL"
+# shards, and back to one file: the same bytes
+convert "$MODEL" --out shards --max-shard-size 50KB
+[ -s shards/model.safetensors.index.json ] && [ ! -e shards/model.safetensors ] || fail "no shards"
+"$POFIT" -e 'local size, largest = {}, 0
+for _, t in ipairs(require("pofit.core").weights("shards")) do
+  size[t.file], largest = (size[t.file] or 0) + t.bytes, math.max(largest, t.bytes)
+end
+local n = 0
+for _, bytes in pairs(size) do n = n + 1; assert(bytes <= math.max(50000, largest), "a shard of " .. bytes) end
+assert(n > 2, n .. " shards")'
+convert shards --out whole
+convert "$MODEL" --out same
+same whole/model.safetensors same/model.safetensors
+want=$("$POFIT" generate -m "$MODEL" "1+2?" --greedy -n 8)
+[ "$("$POFIT" generate -m shards "1+2?" --greedy -n 8)" = "$want" ] || fail "the shards say something else"
+
+# a value that the type cannot hold is refused by the name of its tensor, and nothing is left in its place
+cp -r "$MODEL" big
+"$POFIT" -e 'local m = pf.model.load("big") local p = m:parameters() local n = p[1]
+p[n]:copy_((p[n]:detach() * 0 + 1e6):totable()) m:save("big")'
+fails 1 'embed_tokens.weight" holds 1e+06, which float16 cannot hold' "$POFIT" convert big --out big16 --dtype f16
+[ ! -e big16 ] || fail "a refused model was written"
+convert big --out bigb --dtype bf16
+
+# an adapter in its base computes what both did
+"$POFIT" merge "$golden/peft/lora" --model "$golden/llama_a" --out merged >out
+"$POFIT" -e 'local ids = { 1, 5, 9, 33, 7 }
+local a = pf.model.load(arg[1], { adapter = arg[2] }):logits(ids)
+local b, base = pf.model.load("merged"):logits(ids), pf.model.load(arg[1]):logits(ids)
+local far = (a - base):abs():max():item()
+assert(far > 1e-3, "the adapter changes nothing")
+assert((a - b):abs():max():item() < 1e-5, "the merged model computes something else")' "$golden/llama_a" "$golden/peft/lora"
+"$POFIT" merge "$golden/peft/dora" --model "$golden/llama_b" --out merged16 --dtype bf16 >out
+"$POFIT" inspect model merged16 > out
+grep -q 'BF16' out || { cat out; fail "merged16 is not bfloat16"; }
+[ ! -e merged16.float32 ] && [ ! -e merged16.part ] || fail "something is left beside merged16"
+
+fails 1 'exists already' "$POFIT" convert "$MODEL" --out merged
+fails 2 '--out is required' "$POFIT" convert "$MODEL"
+fails 1 'no directory nodir' "$POFIT" convert "$MODEL" --out nodir/x
+fails 1 'safetensors holds no q8_0' "$POFIT" convert "$MODEL" --out q --dtype q8_0
+fails 2 'expected one of auto, f32' "$POFIT" convert "$MODEL" --out q --dtype q80
+fails 2 'expected a size such as 5GB' "$POFIT" convert "$MODEL" --out q --max-shard-size big
+fails 1 'is an adapter: pofit merge' "$POFIT" convert "$golden/peft/lora" --out q
+fails 1 'is no adapter' "$POFIT" merge "$MODEL" --out q
+fails 1 'give --model DIR' "$POFIT" merge "$golden/peft/lora" --out q
+fails 1 'nowhere' "$POFIT" merge "$golden/peft/lora" --model nowhere --out q
+fails 1 'nowhere' "$POFIT" convert nowhere --out q
+[ ! -e q ] || fail "a refused model was written"
