@@ -71,6 +71,19 @@ check.test("the ways to write a value", function()
   check.eq(opt.targets, {})
 end)
 
+check.test("further names, of words and of letters", function()
+  local o = options.spec{"Samples", {"prompt", nil, "what to continue", type = "string", bare = true, alias = "-p"},
+    {"max_tokens", 9, "how many", alias = "-n n_predict"}, {"n", 1, "samples"}}
+  local opt = options.parse(o, {"-n", "5", "--n", "2", "-p", "words"}, env)
+  check.eq({opt.max_tokens, opt.n, opt.prompt}, {5, 2, "words"})
+  opt = options.parse(o, {"words", "--n-predict=7"}, env)
+  check.eq({opt.max_tokens, opt.prompt}, {7, "words"})
+  check.matches(select(2, options.parse(o, {"--n-predict", "7", "--max-tokens", "8"}, env)), "%-%-max%-tokens is given")
+  check.matches(select(2, options.parse(o, {"-x", "7"}, env)), 'what is "%-x"')
+  check.matches(select(2, options.parse(o, {"-n"}, env)), "%-%-max%-tokens needs a value")
+  check.matches(options.help(o), "%(also %-n, %-%-n%-predict%)")
+end)
+
 check.test("mistakes on the command line are named", function()
   refused("^unknown option %-%-bata; did you mean %-%-beta%?$", "--bata", "1")
   refused("^unknown option %-%-lora%-rang; did you mean %-%-lora%-rank%?$", "--lora_rang=1")
