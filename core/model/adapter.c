@@ -132,11 +132,11 @@ static pf_status adapter_fill(pf_model *m, pfi_adapter *a, const pfi_adapter_con
 }
 
 static pf_status adapter_describe(pfi_adapter *a, const pfi_adapter_config *c) {
-    char *text = json_dumps(c->json, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
-    if (!text) return pfi_fail(a->ctx, PF_NOMEM, "not enough memory");
-    a->config = pfi_strndup(a->ctx, text, strlen(text));
-    free(text);
-    return a->config ? PF_OK : PF_NOMEM;
+    pfi_buf text = {0};
+    pf_status s = pfi_adapter_json(a->ctx, c->json, true, &text);
+    if (s == PF_OK && !(a->config = pfi_strndup(a->ctx, text.data, text.len))) s = PF_NOMEM;
+    pfi_buf_free(a->ctx, &text);
+    return s;
 }
 
 pf_status pfi_adapter_build(pf_model *m, const pfi_adapter_config *c, uint64_t seed, pfi_adapter **out) {

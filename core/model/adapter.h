@@ -60,6 +60,8 @@ pf_status pfi_adapter_config_read(const pf_model *m, const char *text, size_t le
                                   pfi_adapter_config *out);
 void pfi_adapter_config_free(pfi_adapter_config *c);
 
+/* JSON text appended to out; pretty: as PEFT writes it. err NOMEM */
+pf_status pfi_adapter_json(pf_ctx *ctx, const json_t *v, bool pretty, pfi_buf *out);
 /* target_modules null or "all-linear" becomes a list of names. err NOMEM */
 pf_status pfi_adapter_complete(const pf_model *m, pfi_adapter_config *c);
 

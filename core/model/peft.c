@@ -83,6 +83,10 @@ static pf_status peft_names(pf_ctx *ctx, const pfi_adapter_config *c, const char
                     text ? " or a text" : "");
 }
 
+static bool peft_is_all_linear(const json_t *targets) {
+    return json_is_string(targets) && strcasecmp(json_string_value(targets), "all-linear") == 0;
+}
+
 static pf_status peft_layers(pf_ctx *ctx, const pfi_adapter_config *c) {
     const json_t *v = json_object_get(c->json, "layers_to_transform"), *item;
     size_t i;
@@ -91,7 +95,8 @@ static pf_status peft_layers(pf_ctx *ctx, const pfi_adapter_config *c) {
     if (!ok)
         return pfi_fail(ctx, PF_FORMAT, "%s: layers_to_transform is %s; expected a layer number or a list of them",
                         c->what, PFI_JSON_FOUND(v));
-    if ((json_is_integer(v) || json_array_size(v)) && json_is_string(json_object_get(c->json, "target_modules")))
+    const json_t *targets = json_object_get(c->json, "target_modules");
+    if ((json_is_integer(v) || json_array_size(v)) && json_is_string(targets) && !peft_is_all_linear(targets))
         return pfi_fail(ctx, PF_UNSUPPORTED,
                         "%s: layers_to_transform needs target_modules to be a list; a regular expression can name the "
                         "layers itself",
@@ -199,8 +204,7 @@ static pf_status peft_all_linear(const pf_model *m, json_t **out) {
 
 pf_status pfi_adapter_complete(const pf_model *m, pfi_adapter_config *c) {
     json_t *targets = json_object_get(c->json, "target_modules"), *list = NULL;
-    const char *text = json_string_value(targets);
-    if (text && strcasecmp(text, "all-linear") == 0)
+    if (peft_is_all_linear(targets))
         PF_TRY(peft_all_linear(m, &list));
     else if (json_is_null(targets) && !(list = peft_usual_targets(m->family->model_type)))
         return pfi_fail(m->ctx, PF_NOMEM, "not enough memory");
@@ -232,4 +236,20 @@ pf_status pfi_adapter_config_read(const pf_model *m, const char *text, size_t le
 void pfi_adapter_config_free(pfi_adapter_config *c) {
     json_decref(c->json);
     *c = (pfi_adapter_config){0};
+}
+
+typedef struct peft_sink {
+    pf_ctx *ctx;
+    pfi_buf *out;
+} peft_sink;
+
+static int peft_write(const char *text, size_t n, void *ud) {
+    peft_sink *sink = ud;
+    return pfi_buf_add(sink->ctx, sink->out, text, n) == PF_OK ? 0 : -1;
+}
+
+pf_status pfi_adapter_json(pf_ctx *ctx, const json_t *v, bool pretty, pfi_buf *out) {
+    const size_t flags = pretty ? JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) : JSON_COMPACT;
+    peft_sink sink = {ctx, out};
+    return json_dump_callback(v, peft_write, &sink, flags) == 0 ? PF_OK : pfi_fail(ctx, PF_NOMEM, "not enough memory");
 }

@@ -170,16 +170,16 @@ pf_status pfi_adapter_sizes(pf_ctx *ctx, const pfi_adapter_config *c, const char
 /* ---- names that fit nothing ---- */
 
 static pf_status match_missing(const pf_model *m, const pfi_adapter_config *c, const char *key, const char *entry) {
+    pf_ctx *ctx = m->ctx;
     pfi_adapter_config all = {.what = c->what, .json = json_pack("{s:s}", "target_modules", "all-linear")};
-    char *list = NULL;
-    if (all.json && pfi_adapter_complete(m, &all) == PF_OK)
-        list = json_dumps(json_object_get(all.json, "target_modules"), JSON_COMPACT);
+    pfi_buf list = {0};
+    pf_status s = all.json ? pfi_adapter_complete(m, &all) : pfi_fail(ctx, PF_NOMEM, "not enough memory");
+    if (s == PF_OK) s = pfi_adapter_json(ctx, json_object_get(all.json, "target_modules"), false, &list);
     json_decref(all.json);
-    if (!list) return pfi_fail(m->ctx, PF_NOMEM, "not enough memory");
-    pf_status s =
-        pfi_fail(m->ctx, PF_NAME, "%s: %s: \"%s\" fits no %s of this model; its matrix products are %s", c->what, key,
-                 entry, strcmp(key, "modules_to_save") == 0 ? "module" : "matrix product", list);
-    free(list);
+    if (s == PF_OK)
+        s = pfi_fail(ctx, PF_NAME, "%s: %s: \"%s\" fits no %s of this model; its matrix products are %s", c->what, key,
+                     entry, strcmp(key, "modules_to_save") == 0 ? "module" : "matrix product", list.data);
+    pfi_buf_free(ctx, &list);
     return s;
 }
 

@@ -20,6 +20,8 @@ pf.step(function()
 end)
 m:generate({ { 1, 2 } }, { n = 2, max_tokens = 2, stop_ids = { 3 }, on_token = function(t) return t.id ~= nil end })
 m:copy():reference_logp { { ids = { 1, 2 } } }
+local adapted = pf.model.load(small, { lora = { rank = 1, dora = true, targets = { "k_proj" } } })
+adapted:freeze { "*.lora_A.*" }:reference()
 local t = pf.trainer(m, { lr = 0.1, steps = 3, groups = { { "*norm*", weight_decay = 0 } } })
 t:accumulate(m:logp(b):mean())
 t:step()

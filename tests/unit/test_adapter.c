@@ -325,6 +325,10 @@ static void only_the_adapter_is_trained(void **state) {
     assert_true(logits_apart(reference, plain, &p) == 0);
     assert_true(logits_apart(m, plain, &p) > 1e-3);
     assert_int_equal(pf_model_size(m, "trainable_parameters"), pf_model_size(m, "parameters"));
+    t = trainer_of(m);
+    train(m, reference, t, &p, 2);
+    pf_trainer_free(t);
+    assert_true(logits_apart(reference, plain, &p) == 0);
     pf_model_free(reference);
     pf_model_free(m);
     pf_model_free(plain);

@@ -4,6 +4,9 @@
 
 #include "support.h"
 
+#define LLVMFuzzerTestOneInput corpus_adapter
+#include "../fuzz/adapter.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput corpus_checkpoint
 #include "../fuzz/checkpoint.c"
 #undef LLVMFuzzerTestOneInput
@@ -28,9 +31,10 @@ typedef int (*corpus_target)(const uint8_t *data, size_t size);
 static const struct {
     const char *name;
     corpus_target run;
-} corpus_targets[] = {
-    {"checkpoint", corpus_checkpoint}, {"config", corpus_config},           {"gguf", corpus_gguf},
-    {"lines", corpus_lines},           {"safetensors", corpus_safetensors}, {"tokenizer", corpus_tokenizer}};
+} corpus_targets[] = {{"adapter", corpus_adapter},    {"checkpoint", corpus_checkpoint},
+                      {"config", corpus_config},      {"gguf", corpus_gguf},
+                      {"lines", corpus_lines},        {"safetensors", corpus_safetensors},
+                      {"tokenizer", corpus_tokenizer}};
 
 static void corpus_file(corpus_target run, const char *path, const char *name) {
     pf_ctx *ctx = support_open();
