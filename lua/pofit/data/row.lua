@@ -47,12 +47,11 @@ local function content(row, name, where)
   local value = row[name]
   if value == nil and name == "prompt" then value = row.messages end -- a conversation with its answers beside it
   value = plain(value)
-  if type(value) == "string" or type(value) == "table" and (value[1] == nil or math.type(value[1]) == "integer") then
-    if type(value) == "string" or value[1] ~= nil or name ~= "prompt" then return value end
-  elseif type(value) == "table" and chat.is_messages(value) then
-    return value
-  elseif type(value) == "table" and type(value.role) == "string" then
-    return { value } -- a single message
+  if type(value) == "string" then return value end
+  if type(value) == "table" then
+    if type(value.role) == "string" then return { value } end -- a single message
+    if chat.is_messages(value) or math.type(value[1]) == "integer" then return value end
+    if next(value) == nil and name ~= "prompt" then return value end -- an empty answer, which is counted
   end
   return wrong(where, name, value, "a text, messages or token ids")
 end

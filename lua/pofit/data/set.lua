@@ -86,6 +86,16 @@ local function sequences_of(set, row, o)
   return {}, {}
 end
 
+-- f(...), whose errors name the row
+local function at_row(where, f, ...)
+  local ok, a, b = pcall(f, ...)
+  if ok then return a, b end
+  local known = type(a) == "string" and not a:find(where, 1, true)
+  if not known or a == "not enough memory" or a:find "interrupted$" then error(a, 0) end
+  local _, place = pcall(core.raise, "") -- what it puts in front of its messages, here
+  return core.raise(where .. ": " .. (a:sub(1, #place) == place and a:sub(#place + 1) or a))
+end
+
 local function name_in(list, where) list[#list + 1] = where end
 
 --- Tokenise a row (as data/row.lua gives it) and keep it, or count and name why not.
@@ -96,7 +106,7 @@ function Set:add(row, where)
   if is_empty(row.text) or row.answers[1] == nil and is_empty(row.prompt) then
     return name_in(self.dropped.empty, where)
   end
-  local sequences, notes = sequences_of(self, row, options_of(self, row, where))
+  local sequences, notes = at_row(where, sequences_of, self, row, options_of(self, row, where))
   for _, s in ipairs(sequences) do
     if scored(s) == 0 then return name_in(self.dropped.empty, where) end
   end
