@@ -146,9 +146,7 @@ pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, 
 /* weights of its own; those that can never change are shared */
 static pf_tensor *model_make_copy(pf_model *m, const pfi_slot *slot, void *ud) {
     const pf_model *from = ud;
-    pf_tensor *src = NULL;
-    for (int i = 0; i < from->n_parameters; i++)
-        if (strcmp(from->parameter[i]->name, slot->name) == 0) src = from->parameter[i];
+    pf_tensor *src = from->parameter[slot - m->slots.slot]; /* the same slots in the same order */
     if (pfi_dtype_stored(src->dtype)) return pf_tensor_retain(src);
     pf_tensor *t = pfi_tensor_make(m->ctx, m->dtype, slot->nd, slot->dim);
     if (t) memcpy(pfi_data(t), pfi_data(src), pfi_dtype_bytes(t->dtype, pfi_numel(t)));

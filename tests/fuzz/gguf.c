@@ -49,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (t && pfi_numel(t)) sum += pfi_get(t, 0) + pfi_get(t, pfi_numel(t) - 1);
         pf_tensor_free(t);
     }
+    (void)sum;
     pfi_gguf_release(g);
     fuzz_close(ctx, &memory);
     return 0;

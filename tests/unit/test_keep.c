@@ -44,7 +44,8 @@ static void keep_widen_into(const pf_model *from, pf_model *to) {
 static void keep_same_logits(pf_model *a, pf_model *b) {
     pf_tensor *x = pf_model_logits(a, keep_ids, PFI_COUNT(keep_ids));
     pf_tensor *y = pf_model_logits(b, keep_ids, PFI_COUNT(keep_ids));
-    if (!x || !y) fail_msg("%s", pf_errmsg(a->ctx));
+    assert_non_null(x);
+    assert_non_null(y);
     assert_memory_equal(pfi_data(x), pfi_data(y), pfi_numel(x) * sizeof(float));
     pf_tensor_free(x);
     pf_tensor_free(y);
@@ -176,9 +177,12 @@ static void test_rows(void **state) {
     pf_ctx *ctx = support_open();
     pf_tensor *x = pf_tensor_new(ctx, PF_F32, 2, (int64_t[]){3, 32});
     for (size_t i = 0; i < 96; i++) pfi_set(x, i, (double)i / 8 - 5);
-    pf_tensor *same = pfi_keep(x, PF_STORED, NULL), *q = pfi_keep(x, PF_Q8_0, row), *r = pfi_keep(q, PF_STORED, row);
+    pf_tensor *same = pfi_keep(x, PF_STORED, NULL), *q = pfi_keep(x, PF_Q8_0, row);
+    assert_non_null(q);
+    pf_tensor *r = pfi_keep(q, PF_STORED, row);
+    assert_non_null(r);
     assert_ptr_equal(same, x);
-    assert_true(q && r && q->dtype == PF_Q8_0 && r->dtype == PF_Q8_0);
+    assert_true(q->dtype == PF_Q8_0 && r->dtype == PF_Q8_0);
     for (size_t i = 0; i < 96; i++) {
         double want = pfi_get(x, (size_t)row[i / 32] * 32 + i % 32);
         assert_true(fabs(pfi_get(q, i) - want) < 0.04);
