@@ -138,21 +138,13 @@ pf_status pfi_config_biases(pf_ctx *ctx, json_t *json, const char *file, pfi_con
     return PF_OK;
 }
 
-static const char *const config_usual_keys[] = {"vocab_size",
-                                                "hidden_size",
-                                                "intermediate_size",
-                                                "num_hidden_layers",
-                                                "num_attention_heads",
-                                                "head_dim",
-                                                "rms_norm_eps",
-                                                "num_key_value_heads",
-                                                "rope_theta",
-                                                "rope_parameters",
-                                                "hidden_act",
-                                                "rope_scaling",
-                                                "tie_word_embeddings",
-                                                "partial_rotary_factor",
-                                                NULL};
+static const char *const config_usual_keys[] = {"vocab_size",          "hidden_size",
+                                                "intermediate_size",   "num_hidden_layers",
+                                                "num_attention_heads", "head_dim",
+                                                "rms_norm_eps",        "num_key_value_heads",
+                                                "rope_theta",          "rope_parameters",
+                                                "hidden_act",          "rope_scaling",
+                                                "tie_word_embeddings", NULL};
 
 /* keys of two lists at once */
 static pf_status config_keys(pf_ctx *ctx, json_t *json, const char *file, const char *const *more) {

@@ -54,9 +54,9 @@ pf_status pfi_config_late_windows(pf_ctx *ctx, json_t *json, const char *file, p
 pf_status pfi_config_biases(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c);
 
 /* Where rotary embeddings begin: base and share of the channels, their keys and (in the place of a value that is not in
- * the file) their defaults. */
+ * the file) their defaults. partial_key NULL: all channels turn, another share is refused. */
 typedef struct pfi_rope_base {
-    const char *theta_key, *partial_key; /* at the top of the file, or NULL */
+    const char *theta_key, *partial_key; /* at the top of the file */
     double theta, partial;
     bool yarn_is_longrope; /* old Phi-3 files */
 } pfi_rope_base;

@@ -198,6 +198,9 @@ pf_status pfi_rope_set(pf_ctx *ctx, json_t *json, json_t *params, const char *fi
     }
     PF_TRY(pfi_json_number_opt(ctx, json, "original_max_position_embeddings", file, &r.original));
     PF_TRY(rope_number(&r, "rope_theta", &r.theta));
+    if (!base.partial_key && base.partial != 1)
+        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: partial_rotary_factor is %g, which this family does not have",
+                        r.place, base.partial);
     if (!(base.partial > 0 && base.partial <= 1))
         return pfi_fail(ctx, PF_FORMAT, "%s: the share of rotary channels is %g, expected above 0 and at most 1",
                         r.place, base.partial);

@@ -38,7 +38,7 @@ static pf_status gemma2_config(pf_ctx *ctx, json_t *json, const char *file, pfi_
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window", &c->window));
     for (int64_t i = 0; c->window && i < c->layers; i += 2) c->layer[i] = PFI_LAYER_WINDOW;
     PF_TRY(pfi_config_layer_types(ctx, json, file, PFI_LAYER_WINDOW, c));
-    pfi_rope_base base = {"rope_theta", "partial_rotary_factor", 10000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

@@ -6,10 +6,10 @@
 static const char *const phi3_idle[] = {"attention_bias",     "lm_head_bias",  "mlp_bias",
                                         "interpolate_factor", "full_attn_mod", NULL};
 
-static const char *const phi3_keys[] = {"sliding_window", "original_max_position_embeddings",
-                                        "attention_bias", "lm_head_bias",
-                                        "mlp_bias",       "interpolate_factor",
-                                        "full_attn_mod",  NULL};
+static const char *const phi3_keys[] = {
+    "sliding_window",     "partial_rotary_factor", "original_max_position_embeddings",
+    "attention_bias",     "lm_head_bias",          "mlp_bias",
+    "interpolate_factor", "full_attn_mod",         NULL};
 
 static pf_status phi3_config(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
     c->context = 4096;
