@@ -5,6 +5,7 @@
 
 #include "model/adapter.h"
 #include "model/gguf.h"
+#include "text/tokenizer.h"
 
 typedef struct gguf_save {
     const pf_model *m;
@@ -182,13 +183,15 @@ static pf_status save_particular(const gguf_save *g) {
     return pfi_gguf_put_bool(g->w, "gptneox.use_parallel_residual", c->parallel);
 }
 
-/* ids of special tokens; those of the tokenizer stand with it */
+/* the tokenizer, and the tokens that end a text */
 static pf_status save_tokens(const gguf_save *g) {
     const pfi_config *c = g->c;
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
-    PF_TRY(save_string(g, "tokenizer.ggml.model", "none"));
-    if (c->bos >= 0) PF_TRY(pfi_gguf_put_int(g->w, "tokenizer.ggml.bos_token_id", PFI_GGUF_U32, c->bos));
+    PF_TRY(g->m->tokenizer ? pfi_tokenizer_put_gguf(g->m->tokenizer, (size_t)c->vocab, g->w)
+                           : save_string(g, "tokenizer.ggml.model", "none"));
+    if (c->bos >= 0 && !g->m->tokenizer)
+        PF_TRY(pfi_gguf_put_int(g->w, "tokenizer.ggml.bos_token_id", PFI_GGUF_U32, c->bos));
     for (int i = 0; i < PFI_MIN(c->n_eos, PFI_COUNT(ends)); i++)
         PF_TRY(pfi_gguf_put_int(g->w, ends[i], PFI_GGUF_U32, c->eos[i]));
     return PF_OK;

@@ -159,11 +159,8 @@ static pf_status load_leftover(pf_model *m, const pfi_weights *w) {
 
 /* ---- the rest of a directory ---- */
 
-static pf_status load_tokenizer(pf_model *m, const char *dir) {
-    char *path = pfi_file_join(m->ctx, dir, "tokenizer.json");
-    if (!path) return PF_NOMEM;
-    bool there = pfi_file_exists(path);
-    pfi_free(m->ctx, path);
+/* dir: a directory or a GGUF file; there: does it hold a tokenizer */
+static pf_status load_tokenizer_of(pf_model *m, const char *dir, bool there) {
     if (!there) return PF_OK;
     PF_TRY(pf_tokenizer_load(m->ctx, dir, &m->tokenizer));
     size_t n = pf_tokenizer_size(m->tokenizer);
@@ -171,6 +168,20 @@ static pf_status load_tokenizer(pf_model *m, const char *dir) {
         return pfi_fail(m->ctx, PF_FORMAT, "%s: the tokenizer has %zu tokens, the model's vocab_size is %lld", dir, n,
                         (long long)m->config.vocab);
     return PF_OK;
+}
+
+static pf_status load_tokenizer(pf_model *m, const char *dir) {
+    char *path = pfi_file_join(m->ctx, dir, "tokenizer.json");
+    if (!path) return PF_NOMEM;
+    bool there = pfi_file_exists(path);
+    pfi_free(m->ctx, path);
+    return load_tokenizer_of(m, dir, there);
+}
+
+static pf_status load_tokenizer_gguf(pf_model *m, const char *path, const pfi_gguf *g) {
+    const char *kind = "none";
+    PF_TRY(pfi_gguf_string_opt(g, "tokenizer.ggml.model", &kind, NULL));
+    return load_tokenizer_of(m, path, strcmp(kind, "none") != 0);
 }
 
 /* the tokens that end a text stand in generation_config.json, if it is there, rather than in config.json */
@@ -229,6 +240,7 @@ static pf_status load_gguf(pf_ctx *ctx, const char *path, pf_dtype dtype, pf_mod
     if (s == PF_OK) s = pfi_gguf_config(ctx, w, &text);
     if (s == PF_OK) s = pfi_model_shell(ctx, text.data, text.len, path, dtype, m);
     if (s == PF_OK) s = load_weights(*m, w);
+    if (s == PF_OK) s = load_tokenizer_gguf(*m, path, pfi_weights_gguf(w));
     pfi_weights_close(w);
     pfi_buf_free(ctx, &text);
     return s;

@@ -15,6 +15,8 @@ typedef struct pfi_pre {
     bool nfc, ignore_merges, bos;      /* what else the name says; bos: unless the file says otherwise */
 } pfi_pre;
 const pfi_pre *pfi_pre_find(const char *name); /* NULL if the name is not known */
+/* the first that does the same, whatever its name and bos; NULL if there is none */
+const pfi_pre *pfi_pre_match(const pfi_pre *as);
 
 /* append the merges that the scores of a SentencePiece vocabulary stand for, as a JSON array of pairs: every way to cut
  * a normal token into two normal ones, best score first. err FORMAT (a score that is no number), NOMEM */

@@ -63,3 +63,15 @@ const pfi_pre *pfi_pre_find(const char *name) {
     }
     return NULL;
 }
+
+const pfi_pre *pfi_pre_match(const pfi_pre *as) {
+    for (int i = 0; i < PFI_COUNT(pre_table); i++) {
+        const pfi_pre *p = &pre_table[i];
+        bool same = p->digits == as->digits && p->words == as->words && p->nfc == as->nfc &&
+                    p->ignore_merges == as->ignore_merges;
+        for (int k = 0; same && k < PFI_PRE_SPLITS; k++)
+            same = !p->split[k] == !as->split[k] && (!p->split[k] || strcmp(p->split[k], as->split[k]) == 0);
+        if (same) return p;
+    }
+    return NULL;
+}

@@ -59,6 +59,10 @@ typedef struct pfi_vocab_source {
 pf_status pfi_tokenizer_from_vocab(pf_ctx *ctx, const char *name, const pfi_vocab_source *v, pf_tokenizer **out);
 /* the tokenizer that a GGUF file holds. err also FORMAT (a key, by name) */
 pf_status pfi_tokenizer_from_gguf(pf_ctx *ctx, const pfi_gguf *g, pf_tokenizer **out);
+/* write a tokenizer as the vocabulary of a GGUF file, n tokens (those that it does not have are unused): all keys but
+ * the ids of tokens that end a text. err UNSUPPORTED (what GGUF cannot say), RANGE (it has more tokens), and what
+ * writing gives */
+pf_status pfi_tokenizer_put_gguf(const pf_tokenizer *tok, size_t n, pfi_gguf_writer *w);
 uint64_t pfi_tokenizer_fingerprint(const pf_tokenizer *tok); /* over the bytes of the files it came from */
 /* write the files it came from, unchanged, into an existing directory. err IO, NOMEM */
 pf_status pfi_tokenizer_save(pf_tokenizer *tok, const char *dir);

@@ -147,8 +147,39 @@ static void test_types(void **state) {
     support_close(ctx);
 }
 
+/* a tokenizer, through GGUF and back: the same ids, chat template and ends of texts */
+static void test_tokenizer(void **state) {
+    (void)state;
+    static const char *const texts[] = {"Once upon a time", "  two  spaces\n\n1234 it's",
+                                        "d\303\251j\303\240 \342\200\224"};
+    char from[512];
+    if (!support_data(from, sizeof from, "test_tokenizer", "stories260K")) return;
+    pf_ctx *ctx = support_open();
+    pf_model *m, *again;
+    support_ok(ctx, pf_model_load(ctx, from, PF_F32, &m));
+    support_ok(ctx, pf_model_save(m, support_path("stories.gguf")));
+    support_ok(ctx, pf_model_load(ctx, support_path("stories.gguf"), PF_F32, &again));
+    pf_tokenizer *a = pf_model_tokenizer(m), *b = pf_model_tokenizer(again);
+    assert_non_null(b);
+    assert_int_equal(pf_tokenizer_bos(a), pf_tokenizer_bos(b));
+    assert_int_equal(pf_model_size(m, "eos_token_id"), pf_model_size(again, "eos_token_id"));
+    for (int i = 0; i < PFI_COUNT(texts); i++) {
+        int32_t *x, *y;
+        size_t n, k;
+        support_ok(ctx, pf_tokenizer_encode(a, texts[i], strlen(texts[i]), true, &x, &n));
+        support_ok(ctx, pf_tokenizer_encode(b, texts[i], strlen(texts[i]), true, &y, &k));
+        assert_int_equal(n, k);
+        assert_memory_equal(x, y, n * sizeof *x);
+        pf_release(ctx, x);
+        pf_release(ctx, y);
+    }
+    pf_model_free(m);
+    pf_model_free(again);
+    support_close(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_converted), cmocka_unit_test(test_saved),
-                                       cmocka_unit_test(test_types)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokenizer), cmocka_unit_test(test_converted),
+                                       cmocka_unit_test(test_saved), cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
