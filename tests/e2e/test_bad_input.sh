@@ -6,6 +6,7 @@ dpo() { "$POFIT" "$RECIPES/dpo.lua" --steps 2 --quiet "$@"; }
 fails 2 'did you mean' dpo --betta 0.2
 fails 2 'beta' dpo --beta much
 fails 2 'batch' dpo --batch 0
+fails 1 "runs/base-3 is a base policy's" dpo --model "$MODEL" --data prefs.jsonl --name base-3
 fails 1 'no such model' dpo --model nowhere --data prefs.jsonl
 fails 1 'nowhere.jsonl' dpo --model "$MODEL" --data nowhere.jsonl
 
