@@ -28,7 +28,7 @@ pf.base.fill(opt, opt.data == "" and { lr = 3e-4, steps = 200, sft_weight = 1 }
   or { lr = 5e-7, steps = 100, sft_weight = 0 })
 local run = pf.run(opt)
 local set = pf.problems(opt, run)
-local policy, start = set.model, set.model:copy()
+local policy, start = set.model, set.model:reference(run)
 
 -- (1) pairs of the policy as it now is, on problems that were not asked yet
 local every = opt.every > 0 and math.min(opt.every, opt.steps) or opt.steps

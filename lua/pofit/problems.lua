@@ -87,7 +87,7 @@ end
 ---@return table set {model=, task=, train=, heldout=, max_tokens=, cache=}, with sample and measure
 function M.open(opt, run, o)
   local base = require "pofit.base"
-  local set = setmetatable({ opt = opt, run = run, cache = opt.cache ~= "" and opt.cache or run.dir .. "/rollouts",
+  local set = setmetatable({ opt = opt, run = run,
     max_tokens = opt.max_tokens > 0 and opt.max_tokens or opt.data == "" and 80 or 400 }, Problems)
   if opt.data ~= "" then
     if opt.model == "" then core.raise("--data needs --model: the base policy can only read CHAIN") end
@@ -98,6 +98,7 @@ function M.open(opt, run, o)
     set.heldout = set.task:problems(o and o.heldout or "heldout", opt.heldout)
   end
   set.model = require "pofit.model".open(opt, function() return base.policy(opt.seed) end)
+  set.cache = opt.cache ~= "" and opt.cache or run.dir .. "/rollouts" -- the run begins when all that it needs is there
   return set
 end
 

@@ -246,6 +246,53 @@ function pf.batch(tok, rows) end
 ---@param opts? { tokenizer: pofit.Tokenizer, problem: table|string }
 ---@return table[], integer[]
 function pf.steps(solution, task, opts) end
+---Continue prefixes of answers n times each and judge the whole: {{ids=, text=, finish=, correct=, answer=}, ...} a
+---prefix, and counts. With cache= (a folder) nothing is sampled twice.
+---@param model pofit.Model
+---@param prefixes table[] {problem=, ids=} or {prompt=, ids=}
+---@param opts? table n, task, seed, max_tokens, temperature, top_p, top_k, min_p, stop, cache, run, quiet
+---@return table[][], table
+function pf.rollout(model, prefixes, opts) end
+---Values, advantages and first pits of the steps of answers, by rollouts; pf.credit.values, .pit, .full_against_prefix,
+---.same_prefix, .weighted.
+---@param model pofit.Model
+---@param answers table[] {problem=, ids=, correct=}
+---@param opts table task, n, k, estimator, and those of pf.rollout
+---@return table[], table
+function pf.credit(model, answers, opts) end
+---A preference row of two answers that begin alike, scored from where they are compared.
+---@param opts table prompt, good, bad, first, good_last, bad_last
+---@return table
+function pf.triple(opts) end
+---Rounds of sampling, keeping and training; goes on after a kill with the same bits.
+---@param opts table run, model, rounds, buffer, collect, train
+---@return pofit.Model
+function pf.rounds(opts) end
+---A data set that the policy makes itself, anew every so many updates.
+---@param opts table every, n, make, data, run
+---@return table
+function pf.online(opts) end
+---Samples kept a problem, each different one once: add, keep, get, only, rows, save, load.
+---@return table
+function pf.buffer() end
+---For each question a reference answer, right and wrong samples: batches for losses over groups.
+---@param problems table[]
+---@param samples table[][]
+---@param tok pofit.Tokenizer
+---@param opts table solution, reference_positive, model, max_length
+---@return table
+function pf.groups(problems, samples, tok, opts) end
+---Model, task and problems of a recipe that samples and verifies: {model=, task=, train=, heldout=}, sample, measure.
+---@param opt table as pf.options(pf.problems.options{...}) gives them
+---@param run table
+---@param opts? table
+---@return table
+function pf.problems(opt, run, opts) end
+---Print the first rows and how many there are.
+---@param rows table[]
+---@param tok? pofit.Tokenizer
+---@param n? integer
+function pf.show(rows, tok, n) end
 ---A right solution with one proved mistake in one step: edited, step, type, parts; or nil and the reason.
 ---@param task table
 ---@param solution integer[]|string

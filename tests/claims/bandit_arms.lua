@@ -95,10 +95,18 @@ function M.train(task, seed, s, arm)
   return curve, p
 end
 
+-- the curve of an arm, trained once for its settings, whichever claim asks first
+local function curve_of(seed, c, arm, peak)
+  local words = { loss = arm.loss, on_policy = arm.on_policy or false, peak = peak or c.set.peak }
+  for name, value in pairs(c.set) do words[name] = words[name] or value end
+  return c:once("bandit", words, function()
+    return { curve = M.train(pf.task.bandit { peak = words.peak }, seed, c.set, arm) }
+  end).curve
+end
+
 --- Both arms of a claim: {better =, worse =} with one item, the expected reward at the end.
 function M.compare(seed, c, better, worse, peak)
-  local task = pf.task.bandit { peak = peak or c.set.peak }
-  local b, w = M.train(task, seed, c.set, better), M.train(task, seed, c.set, worse)
+  local b, w = curve_of(seed, c, better, peak), curve_of(seed, c, worse, peak)
   local budget = { updates = c.set.updates }
   return { better = { b[#b][2] }, worse = { w[#w][2] }, budget = { better = budget, worse = budget },
     curves = { title = "expected reward", better = b, worse = w } }

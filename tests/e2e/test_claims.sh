@@ -24,11 +24,11 @@ cp "$RECIPES"/*.lua recipes
 rm claims/[!rvcp]*.lua claims/control.lua
 cat > claims/made_up.lua <<'END'
 return { row = 1, title = "made up", better = "a", worse = "b", metric = "share", minimum = 0.1,
-  run = function(seed) return { better = { 1, 1, seed % 2 }, worse = { 0, 0, 1 } } end }
+  run = function(seed) return { better = { 1, 1, 1, 1 }, worse = { 0, 0, 1, seed % 2 } } end }
 END
 "$POFIT" claims/run.lua --seeds 101,102,103,104 --jobs 2 --out two >out 2>err || { cat err; fail "two processes"; }
 grep -q "made_up, seed 104" err || { cat err; fail "seed 104 was not run"; }
-grep -q "+50.0 points \[.*4 seeds: \*reproduced\*" out || { cat out; fail "the verdict"; }
+grep -q "+62.5 points \[.*4 seeds: \*reproduced\*" out || { cat out; fail "the verdict"; }
 cat > claims/broken.lua <<'END'
 return { row = 1, title = "broken", better = "a", worse = "b", metric = "share", minimum = 0.1,
   run = function() return { better = { 1 }, worse = { 1 } } end, check = function() error("the identity fails") end }
