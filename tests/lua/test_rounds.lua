@@ -132,19 +132,21 @@ end)
 -- ---- online data ----
 
 check.test("online: made anew every so many updates, from the policy as it is", function()
-  local model, made = tiny.model(2), {}
+  local model, made, updates = tiny.model(2), {}, 0
   local solutions = pf.problems.solutions(tiny.task, tiny.task:problems("preference", 8))
   local data = pf.online { every = 2, n = 8, data = function(rows) return pf.data.completion(rows, tok) end,
     make = function(m, k)
-      made[#made + 1] = { k, m:fingerprint() }
+      made[#made + 1] = { k, m:fingerprint(), updates }
       return table.move(solutions, 1, 5, 1, {})
     end }
   pf.train { model = model, data = data, steps = 5, batch = 8, lr = 1e-2, quiet = true, schedule = "constant",
     loss = function(m, b)
+      updates = updates + 1
       check.eq(b.sequences, 8, "rows wrap around")
       return pf.loss.nll { logp = m:logp(b) }
     end }
   check.eq({ #made, made[1][1], made[2][1], made[3][1] }, { 3, 0, 1, 2 })
+  check.eq({ made[1][3], made[2][3], made[3][3] }, { 0, 2, 4 }, "before updates 1, 3 and 5")
   check.ok(made[1][2] ~= made[2][2] and made[2][2] ~= made[3][2])
   local empty = pf.online { every = 1, n = 1, data = print, make = function() return {} end }
   check.fails("the first making gave no rows", function() empty:at(1, model) end)

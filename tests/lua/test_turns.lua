@@ -166,8 +166,22 @@ check.test("play: a conversation may stop at its first success, and take the bes
 end)
 
 check.test("a history that leaves no room loses its oldest turns", function()
-  local long = turns.play(model, problems, with { turns = 6, max_tokens = 40 })
-  for _, list in ipairs(long) do check.eq(#list, 6) end
+  local few = table.move(problems, 1, 4, 1, {})
+  local long, shortened = turns.play(model, few, with { turns = 4, max_tokens = 80 }), 0
+  for i, list in ipairs(long) do
+    check.eq(#list, 4)
+    for t = 2, 4 do
+      local history, window = table.move(list, 1, t - 1, 1, {}), t
+      while window > 1 and #turns.prompt(tok, few[i], history, { window = window }) + 80 > 128 do
+        window = window - 1
+      end
+      shortened = shortened + (window < t and 1 or 0)
+      local ids = turns.prompt(tok, few[i], history, { window = window })
+      local seed = pf.random.bits(4, "turn", t) & 0x7fffffff
+      check.eq(model:generate({ ids }, { n = 1, max_tokens = 80, seed = seed })[1][1].ids, list[t].ids)
+    end
+  end
+  check.ok(shortened > 0)
 end)
 
 check.test("votes and figures: the worked cases", function()

@@ -1,0 +1,37 @@
+-- Row 53 on a language model: with as many samples and updates, pairs that the policy samples as it learns are better
+-- than imitation of the right answers that it sampled once.
+local pf = require "pofit"
+
+local WORDS <const> = { "problems", "samples", "steps", "batch", "max_tokens" }
+
+-- accuracy on problems that nothing was chosen on, and what it cost
+local function measure(c, name, ...)
+  local _, base = c:base()
+  local words = { "--model", base, "--heldout", "20", "--cache", c.cache, ... }
+  for _, word in ipairs(WORDS) do
+    words[#words + 1] = "--" .. word
+    words[#words + 1] = tostring(c.set[word])
+  end
+  local run = c:recipe("onpolicy", words)
+  local made = c:once("onpolicy-measured-" .. name, c.set, function()
+    local task = pf.task.chain(pf.base.task)
+    return { accuracy = pf.json.array(pf.evaluate.task { model = run.model, task = task, quiet = true,
+      problems = task:problems(c.set.split, c.set.heldout), max_tokens = c.set.max_tokens }.scores[1][2]) }
+  end)
+  return made.accuracy, run.result.budget, c:curve(run.rows, "loss")
+end
+
+return {
+  row = 53, paper = "Tajwar et al. 2024, arXiv 2404.14367",
+  title = "On-policy DPO solves more problems than imitation of samples of the start",
+  better = "DPO, on-policy", worse = "likelihood of right samples, off-policy", metric = "greedy accuracy",
+  minimum = 0.02,
+  settings = { problems = 600, heldout = 1000, split = "final", samples = 8, steps = 200, batch = 16, max_tokens = 40 },
+  quick = { problems = 60, heldout = 40, samples = 4, steps = 4 },
+  run = function(_, c)
+    local better, cost, curve = measure(c, "on")
+    local worse, other_cost, other_curve = measure(c, "off", "--variant", "sft", "--sft_weight", "0", "--every", "0")
+    return { better = better, worse = worse, budget = { better = cost, worse = other_cost },
+      curves = { title = "loss", better = curve, worse = other_curve } }
+  end,
+}
