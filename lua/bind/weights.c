@@ -1,5 +1,6 @@
 /* What weight files hold: names, types and shapes, without reading the weights. */
 #include "file/weights.h"
+#include "model/gguf.h"
 #include "file/gguf.h"
 
 #include "bind.h"
@@ -108,7 +109,17 @@ static int weights_convert(lua_State *L) {
     return 0;
 }
 
+/* model_save_gguf(model, path, type) */
+static int weights_save_gguf(lua_State *L) {
+    pf_model *m = lpf_check_model(L, 1);
+    const char *path = luaL_checkstring(L, 2);
+    lpf_check(L, pfi_model_save_gguf(m, path, lpf_check_dtype(L, luaL_checkstring(L, 3))));
+    return 0;
+}
+
 void lpf_open_weights(lua_State *L) {
+    lua_pushcfunction(L, weights_save_gguf);
+    lua_setfield(L, -2, "model_save_gguf");
     lua_pushcfunction(L, weights_convert);
     lua_setfield(L, -2, "weights_convert");
     lua_pushcfunction(L, weights_list);

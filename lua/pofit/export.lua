@@ -83,6 +83,27 @@ function M.model(model, out, dtype, shard_bytes)
   if not ok then core.raise(require("pofit.sampling").reason(why)) end
 end
 
+--- A model as a GGUF file.
+---@param model pofit.Model
+---@param out string
+---@param dtype string
+function M.gguf(model, out, dtype) core.model_save_gguf(model, out, dtype) end
+
+--- Say what was written; and what of the model it was made from is not in it.
+---@param out string
+---@param from table facts
+function M.report(out, from)
+  local facts = require "pofit.facts"
+  local to = facts.of(out, 8)
+  print(("%s: %s parameters, %s, %s"):format(out, facts.count(to.parameters), facts.types(to),
+    facts.bytes(to.weight_bytes)))
+  for _, part in ipairs { { "tokenizer", "tokenizer" }, { "template", "chat template" } } do
+    if from[part[1]] and not to[part[1]] then
+      io.stderr:write(("the %s of %s is not in %s\n"):format(part[2], from.path, out))
+    end
+  end
+end
+
 --- The type of most weights, if it is one that can be written; else float32.
 function M.type_of(facts)
   local known = { F32 = "float32", F16 = "float16", BF16 = "bfloat16" }

@@ -73,8 +73,8 @@ local function job(opt, model, hash)
   local function put(name, value) keys[#keys + 1], values[name] = name, value end
   put("model", model:fingerprint())
   put("data", ("%016x"):format(hash))
-  for _, name in ipairs { "adapter", "column", "chat", "system", "n", "logp", "batch", "max_tokens", "temperature",
-    "greedy", "top_k", "top_p", "min_p", "stop", "seed" } do
+  for _, name in ipairs { "adapter", "dtype", "column", "chat", "system", "n", "logp", "batch", "max_tokens",
+    "temperature", "greedy", "top_k", "top_p", "min_p", "stop", "seed" } do
     put(name, opt[name] == nil and "" or opt[name])
   end
   return values, keys

@@ -19,6 +19,8 @@ function M.options(default)
     { "stop", nil, "a text that ends the answer, and is cut off", type = "string", alias = "reverse_prompt -r" },
     { "seed", 1, "the same seed gives the same answer", alias = "-s" },
     { "threads", 0, "threads, 0 for all", min = 0, alias = "-t" },
+    { "dtype", "stored", "how weights are held in memory; it always computes in float32",
+      choices = { "stored", "float32", "bfloat16", "float16", "q8_0" } },
     { "adapter", "", "PEFT adapter directory that goes on top of the model", alias = "lora" },
   }
 end
@@ -27,7 +29,8 @@ end
 ---@return pofit.Model
 function M.model(opt)
   if opt.threads > 0 then core.threads(opt.threads) end
-  return require("pofit.model").load(opt.model, { adapter = opt.adapter ~= "" and opt.adapter or nil })
+  local adapter = opt.adapter ~= "" and opt.adapter or nil
+  return require("pofit.model").load(opt.model, { adapter = adapter, dtype = opt.dtype })
 end
 
 --- What m:generate takes, from the options.

@@ -41,7 +41,7 @@ print(("model: %s parameters, %s, %s on the disk"):format(facts.count(f.paramete
   facts.bytes(f.weight_bytes)))
 
 local start = pf.sys.clock()
-local policy = pf.model.load(opt.dir .. "/model", { lora = { rank = opt.rank, seed = opt.seed } })
+local policy = pf.model.load(opt.dir .. "/model", { dtype = "stored", lora = { rank = opt.rank, seed = opt.seed } })
 print(("loaded in %.1f s; trains %s parameters; %s in use"):format(pf.sys.clock() - start,
   facts.count(policy.trainable_parameters), facts.bytes(pf.memory())))
 

@@ -32,6 +32,29 @@ same whole/model.safetensors same/model.safetensors
 want=$("$POFIT" generate -m "$MODEL" "1+2?" --greedy -n 8)
 [ "$("$POFIT" generate -m shards "1+2?" --greedy -n 8)" = "$want" ] || fail "the shards say something else"
 
+# GGUF and back: the same values, types by option and by name; what is left out is said
+convert "$MODEL" --out f32.gguf 2>err
+if "$POFIT" inspect model f32.gguf --no-load | grep -q 'tokenizer *none'; then
+    grep -q "the tokenizer of $MODEL is not in f32.gguf" err || { cat err; fail "a lost tokenizer is not told"; }
+fi
+convert f32.gguf --out back 2>/dev/null
+convert "$MODEL" --out m-q8_0.gguf 2>/dev/null
+convert "$MODEL" --out q8.gguf --dtype q8_0 2>/dev/null
+same m-q8_0.gguf q8.gguf
+convert q8.gguf --out q8 --dtype f32 2>/dev/null
+convert b16 --out b16.gguf 2>/dev/null
+"$POFIT" inspect model b16.gguf --no-load | grep -q 'BF16 (9' || fail "b16.gguf is not bfloat16"
+"$POFIT" -e 'local a, b, q = pf.model.load(arg[1]):parameters(), pf.model.load("back"):parameters(), pf.model.load("q8"):parameters()
+for _, name in ipairs(a) do
+  assert((a[name] - b[name]):abs():max():item() == 0, name)
+  assert((a[name] - q[name]):abs():max():item() <= a[name]:abs():max():item() / 200, name) -- half of 1/127
+end' "$MODEL"
+"$POFIT" merge "$golden/peft/lora" --model "$golden/llama_a" --out merged.gguf >out
+"$POFIT" -e 'local ids = { 1, 5, 9, 33, 7 }
+local a, b = pf.model.load(arg[1], { adapter = arg[2] }):logits(ids), pf.model.load("merged.gguf"):logits(ids)
+assert((a - b):abs():max():item() < 1e-5, "the merged GGUF file computes something else")' "$golden/llama_a" "$golden/peft/lora"
+fails 2 'leave --max-shard-size out' "$POFIT" convert "$MODEL" --out x.gguf --max-shard-size 1GB
+
 # a value that the type cannot hold is refused by the name of its tensor, and nothing is left in its place
 cp -r "$MODEL" big
 "$POFIT" -e 'local m = pf.model.load("big") local p = m:parameters() local n = p[1]

@@ -12,6 +12,26 @@ local M = {
   },
 }
 
+-- the type of a GGUF file: as asked, as the name says, or as it is
+local function gguf_type(opt, from)
+  local export = require "pofit.export"
+  local named = opt.out:lower():match "[-._](b?f%d+)%.gguf$" or opt.out:lower():match "[-._](q8_0)%.gguf$"
+  return export.types[opt.dtype] or export.types[named or ""] or export.type_of(from)
+end
+
+local function write(opt, from, shard)
+  local export, pf = require "pofit.export", require "pofit"
+  local dtype = export.types[opt.dtype]
+  if opt.out:find "%.gguf$" then
+    if shard > 0 then require("pofit.command").usage "a GGUF file is written as one: leave --max-shard-size out" end
+    export.gguf(pf.model.load(opt.path, { dtype = "stored" }), opt.out, gguf_type(opt, from))
+  elseif from.kind == "GGUF file" then
+    export.model(pf.model.load(opt.path), opt.out, dtype or export.type_of(from), shard)
+  else
+    export.directory(opt.path, opt.out, dtype, shard)
+  end
+end
+
 function M.run(opt)
   local export, facts = require "pofit.export", require "pofit.facts"
   export.check_new(opt.out)
@@ -20,14 +40,11 @@ function M.run(opt)
     require("pofit.command").usage(("--max-shard-size %s: expected a size such as 5GB"):format(opt.max_shard_size))
   end
   local from = facts.of(opt.path, 8)
-  local dtype = export.types[opt.dtype]
   if from.adapter then
     require("pofit.core").raise(opt.path .. " is an adapter: pofit merge puts it into its base")
   end
-  export.directory(opt.path, opt.out, dtype, shard)
-  local to = facts.of(opt.out, 8)
-  print(("%s: %s parameters, %s, %s"):format(opt.out, facts.count(to.parameters), facts.types(to),
-    facts.bytes(to.weight_bytes)))
+  write(opt, from, shard)
+  export.report(opt.out, from)
 end
 
 return M

@@ -5,7 +5,7 @@ local M = {
     "Adds an adapter (LoRA, rsLoRA, DoRA) to the weights of its base and writes a plain model.",
     { "adapter", nil, "PEFT adapter directory", type = "string", required = true, bare = true },
     { "model", "", "its base (default: the one that the adapter names)", alias = "-m base" },
-    { "out", "", "directory to write; it must not exist", alias = "-o output" },
+    { "out", "", "directory or NAME.gguf to write; it must not exist", alias = "-o output" },
     { "dtype", "auto", "type of the weights; auto: as in the base", choices = require("pofit.export").choices },
     { "max_shard_size", "0", "bytes of a safetensors file at most, such as 5GB; 0: one file" },
   },
@@ -35,11 +35,12 @@ function M.run(opt)
   local adapter = facts.of(opt.adapter, 8)
   if not adapter.adapter then require("pofit.core").raise(opt.adapter .. " is no adapter: it is a model already") end
   local base = base_of(opt, adapter.adapter)
-  local dtype = export.types[opt.dtype] or export.type_of(facts.of(base, 8))
+  local from = facts.of(base, 8)
+  local dtype = export.types[opt.dtype] or export.type_of(from)
   local model = pf.model.load(base, { adapter = opt.adapter })
   model:merge()
-  export.model(model, opt.out, dtype, shard)
-  print(("%s: %s with %s, %s"):format(opt.out, base, opt.adapter, dtype))
+  if opt.out:find "%.gguf$" then export.gguf(model, opt.out, dtype) else export.model(model, opt.out, dtype, shard) end
+  export.report(opt.out, from)
 end
 
 return M
