@@ -53,14 +53,16 @@ static pf_status adapter_dora(pfi_adapter *a, pfi_lora *l) {
     return PF_OK;
 }
 
-static pf_status adapter_add_lora(pf_model *m, pfi_adapter *a, const pfi_adapter_config *c, pfi_linear *on,
+static pf_status adapter_add_lora(pf_model *m, pfi_adapter *a, const pfi_adapter_config *c, int slot,
                                   const char *module, uint64_t seed) {
+    pfi_linear *on = (pfi_linear *)m->slots.slot[slot].field;
     if (on == &m->head)
         return pfi_fail(
             m->ctx, PF_UNSUPPORTED, "%s: \"%s\" is the output head, which takes no low-rank adapter%s", c->what, module,
             m->config.tied ? " (it is the embedding: tie_word_embeddings)" : "; name it in modules_to_save");
     pfi_lora *l = &a->lora[a->n_lora];
     l->on = on;
+    l->slot = slot;
     memcpy(l->module, module, sizeof l->module);
     l->out = on->w->dim[0];
     l->in = on->w->dim[1];
@@ -80,9 +82,16 @@ static pf_status adapter_add_kept(pf_model *m, pfi_adapter *a, const pfi_adapter
                         "%s: modules_to_save names \"%s\", which is embedding and output head in one "
                         "(tie_word_embeddings): it cannot be trained as a module of its own; train the whole model",
                         c->what, base->name);
+    if (m->slots.slot[slot].flags & PFI_TURNED)
+        return pfi_fail(m->ctx, PF_UNSUPPORTED,
+                        "%s: modules_to_save names \"%s\", which files of this family hold turned; a low-rank adapter "
+                        "can be trained on it",
+                        c->what, base->name);
+    char name[PF_MAX_NAME];
     pfi_kept *k = &a->kept[a->n_kept++];
     k->slot = slot;
-    PF_TRY(adapter_tensor(a, m->dtype, base->nd, base->dim, base->name, "", &k->own));
+    pfi_adapter_path(m, slot, name);
+    PF_TRY(adapter_tensor(a, m->dtype, base->nd, base->dim, name, "", &k->own));
     const int64_t n = (int64_t)pfi_numel(base);
     if (m->dtype == PF_F32)
         pfk_widen_f32(base->dtype, pfi_data(base), pfi_data(k->own), n);
@@ -124,8 +133,9 @@ static pf_status adapter_fill(pf_model *m, pfi_adapter *a, const pfi_adapter_con
         bool hit = false;
         pfi_linear *on = pfi_adapter_linear(m, i, module);
         if (on) PF_TRY(pfi_adapter_targets(m->ctx, c, module, &hit));
-        if (hit) PF_TRY(adapter_add_lora(m, a, c, on, module, seed));
-        if (pfi_adapter_saves(c, m->slots.slot[i].name)) PF_TRY(adapter_add_kept(m, a, c, i));
+        if (hit) PF_TRY(adapter_add_lora(m, a, c, i, module, seed));
+        pfi_adapter_path(m, i, module);
+        if (pfi_adapter_saves(c, module)) PF_TRY(adapter_add_kept(m, a, c, i));
     }
     if (a->n_param) return PF_OK;
     return pfi_fail(m->ctx, PF_NAME, "%s: the adapter fits no module of this model", c->what);

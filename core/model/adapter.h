@@ -15,6 +15,7 @@
 /* What is added to one matrix product. */
 struct pfi_lora {
     pfi_linear *on;
+    int slot;                 /* of its weight */
     char module[PF_MAX_NAME]; /* its path: "model.layers.0.self_attn.q_proj" */
     int64_t rank, in, out;
     double alpha, scale;
@@ -73,6 +74,8 @@ bool pfi_adapter_saves(const pfi_adapter_config *c, const char *weight);
 pf_status pfi_adapter_check_targets(const pf_model *m, const pfi_adapter_config *c);
 /* rank and alpha of a module by rank_pattern and alpha_pattern */
 pf_status pfi_adapter_sizes(pf_ctx *ctx, const pfi_adapter_config *c, const char *module, int64_t *rank, double *alpha);
+/* The name of the weight at slot i as the model's own class has it: files may leave its first part out. */
+void pfi_adapter_path(const pf_model *m, int i, char name[PF_MAX_NAME]);
 /* the matrix product whose weight stands at slot i, or NULL; module: its path */
 pfi_linear *pfi_adapter_linear(const pf_model *m, int i, char module[PF_MAX_NAME]);
 

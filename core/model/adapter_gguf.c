@@ -1,7 +1,10 @@
 /* LoRA files for llama.cpp (convert_lora_to_gguf.py, llama-adapter.cpp): general.type "adapter", one alpha, and for
  * each weight NAME the tensors NAME.lora_a and NAME.lora_b. llama.cpp adds alpha / r B A: what a module's scale differs
  * from that is folded into its B. */
+#include <math.h>
+
 #include "model/adapter.h"
+#include "model/family.h"
 #include "model/gguf.h"
 
 /* alpha so that scale = alpha / r */
@@ -13,18 +16,12 @@ static double gguf_common_alpha(const pfi_adapter *a) {
     return 1; /* 0 would mean another thing there */
 }
 
-/* the place of the weight that it changes */
-static const pfi_slot *gguf_slot(const pf_model *m, const pfi_lora *l) {
-    for (int i = 0; i < m->slots.n; i++)
-        if (m->slots.slot[i].field == &l->on->w) return &m->slots.slot[i];
-    return NULL;
-}
-
 pf_status pfi_adapter_check_gguf(const pf_model *m) {
     const pfi_adapter *a = m->adapter;
     const char *what = NULL;
     if (!a) return pfi_fail(m->ctx, PF_STATE, "the model has no adapter to write as GGUF");
-    if (!pfi_gguf_arch_find(NULL, m->family->model_type)) what = m->family->model_type;
+    if (!pfi_gguf_arch_find(NULL, m->family->model_type))
+        return pfi_fail(m->ctx, PF_UNSUPPORTED, "llama.cpp has no models of type %s", m->family->model_type);
     for (int i = 0; i < a->n_lora && !what; i++)
         if (a->lora[i].magnitude) what = "DoRA's magnitudes";
     if (a->n_kept) what = "modules that are trained as a whole (modules_to_save)";
@@ -36,18 +33,24 @@ pf_status pfi_adapter_check_gguf(const pf_model *m) {
 
 /* ---- writing ---- */
 
-/* A, or B with its rows where GGUF has those of the weight. slot: of the weight, NULL for A */
+/* the rows of t where slot's rows stand in GGUF files; slot NULL: as they are */
 static pf_status gguf_matrix(pfi_gguf_writer *w, const pf_tensor *t, double factor, const pfi_slot *slot) {
     pf_ctx *ctx = t->ctx;
     const int64_t rows = t->dim[0], cols = t->dim[1];
-    float *x = pfi_alloc(ctx, (size_t)(rows * cols) * sizeof *x);
-    if (!x) return PF_NOMEM;
-    for (int64_t i = 0; i < rows; i++) {
-        const int64_t to = slot ? pfi_slot_place(slot, true, i, 0) / slot->dim[1] : i;
-        for (int64_t k = 0; k < cols; k++) x[to * cols + k] = (float)(factor * pfi_get(t, (size_t)(i * cols + k)));
+    float *row = pfi_alloc(ctx, (size_t)cols * sizeof *row);
+    int64_t *from = pfi_alloc(ctx, (size_t)rows * sizeof *from);
+    pf_status s = row && from ? PF_OK : PF_NOMEM;
+    for (int64_t i = 0; s == PF_OK && i < rows; i++) {
+        pfi_slot one = slot ? *slot : (pfi_slot){0};
+        one.nd = 1; /* places of rows, not of elements */
+        from[pfi_slot_place(&one, true, i, 0)] = i;
     }
-    pf_status s = pfi_gguf_put_values(w, x, (size_t)(rows * cols));
-    pfi_free(ctx, x);
+    for (int64_t i = 0; s == PF_OK && i < rows; i++) {
+        for (int64_t k = 0; k < cols; k++) row[k] = (float)(factor * pfi_get(t, (size_t)(from[i] * cols + k)));
+        s = pfi_gguf_put_values(w, row, (size_t)cols);
+    }
+    pfi_free(ctx, row);
+    pfi_free(ctx, from);
     return s;
 }
 
@@ -61,8 +64,8 @@ static pf_status gguf_head(const pf_model *m, pfi_gguf_writer *w, double alpha) 
 }
 
 static pf_status gguf_describe(const pf_model *m, const pfi_lora *l, pfi_gguf_writer *w) {
-    const char *weight = gguf_slot(m, l)->gguf;
     char name[80];
+    const char *weight = m->slots.slot[l->slot].gguf;
     snprintf(name, sizeof name, "%s.lora_a", weight);
     PF_TRY(pfi_gguf_put_tensor(w, name, PF_F32, 2, l->a->dim));
     snprintf(name, sizeof name, "%s.lora_b", weight);
@@ -77,7 +80,7 @@ static pf_status gguf_all(const pf_model *m, pfi_gguf_writer *w) {
     for (int i = 0; i < a->n_lora; i++) {
         const pfi_lora *l = &a->lora[i];
         PF_TRY(gguf_matrix(w, l->a, 1, NULL));
-        PF_TRY(gguf_matrix(w, l->b, gguf_alpha(l) / alpha, gguf_slot(m, l)));
+        PF_TRY(gguf_matrix(w, l->b, gguf_alpha(l) / alpha, &m->slots.slot[l->slot]));
     }
     return PF_OK;
 }

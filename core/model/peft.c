@@ -173,33 +173,29 @@ static int peft_compare(const void *a, const void *b) { return strcmp(*(char *co
 
 /* "all-linear": the last names of all matrix products but the head, in order */
 static pf_status peft_all_linear(const pf_model *m, json_t **out) {
-    const int n = m->slots.n;
-    const char **last = pfi_calloc(m->ctx, (size_t)n, sizeof *last);
-    if (!last) return PF_NOMEM;
-    int k = 0;
-    for (int i = 0; i < n; i++) {
+    json_t *set = json_object(), *list = json_array();
+    bool ok = set && list;
+    for (int i = 0; ok && i < m->slots.n; i++) {
         char module[PF_MAX_NAME];
         const pfi_linear *l = pfi_adapter_linear(m, i, module);
-        if (!l || l == &m->head) continue;
         const char *dot = strrchr(module, '.');
-        last[k++] = m->slots.slot[i].name + (dot ? dot + 1 - module : 0);
+        if (l && l != &m->head) ok = json_object_set_new(set, dot ? dot + 1 : module, json_null()) == 0;
     }
-    qsort(last, (size_t)k, sizeof *last, peft_compare);
-    json_t *list = json_array();
-    char before[PF_MAX_NAME] = "";
-    for (int i = 0; list && i < k; i++) {
-        char name[PF_MAX_NAME];
-        snprintf(name, sizeof name, "%.*s", (int)(strlen(last[i]) - strlen(".weight")), last[i]);
-        if (strcmp(name, before) == 0) continue;
-        memcpy(before, name, sizeof before);
-        if (json_array_append_new(list, json_string(name)) != 0) {
-            json_decref(list);
-            list = NULL;
-        }
+    const size_t n = json_object_size(set);
+    const char **name = pfi_calloc(m->ctx, n + 1, sizeof *name), *key;
+    json_t *value;
+    size_t k = 0;
+    json_object_foreach(set, key, value) if (name) name[k++] = key;
+    if (name) qsort(name, k, sizeof *name, peft_compare);
+    for (size_t i = 0; ok && name && i < k; i++) ok = json_array_append_new(list, json_string(name[i])) == 0;
+    pfi_free(m->ctx, name);
+    json_decref(set);
+    if (ok && name) {
+        *out = list;
+        return PF_OK;
     }
-    pfi_free(m->ctx, last);
-    *out = list;
-    return list ? PF_OK : pfi_fail(m->ctx, PF_NOMEM, "not enough memory");
+    json_decref(list);
+    return pfi_fail(m->ctx, PF_NOMEM, "not enough memory");
 }
 
 pf_status pfi_adapter_complete(const pf_model *m, pfi_adapter_config *c) {
@@ -241,15 +237,19 @@ void pfi_adapter_config_free(pfi_adapter_config *c) {
 typedef struct peft_sink {
     pf_ctx *ctx;
     pfi_buf *out;
+    pf_status s; /* jansson does not look at every result of the callback */
 } peft_sink;
 
 static int peft_write(const char *text, size_t n, void *ud) {
     peft_sink *sink = ud;
-    return pfi_buf_add(sink->ctx, sink->out, text, n) == PF_OK ? 0 : -1;
+    if (sink->s == PF_OK) sink->s = pfi_buf_add(sink->ctx, sink->out, text, n);
+    return sink->s == PF_OK ? 0 : -1;
 }
 
 pf_status pfi_adapter_json(pf_ctx *ctx, const json_t *v, bool pretty, pfi_buf *out) {
     const size_t flags = pretty ? JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) : JSON_COMPACT;
-    peft_sink sink = {ctx, out};
-    return json_dump_callback(v, peft_write, &sink, flags) == 0 ? PF_OK : pfi_fail(ctx, PF_NOMEM, "not enough memory");
+    peft_sink sink = {ctx, out, PF_OK};
+    int failed = json_dump_callback(v, peft_write, &sink, flags);
+    PF_TRY(sink.s);
+    return failed ? pfi_fail(ctx, PF_NOMEM, "not enough memory") : PF_OK;
 }

@@ -3,6 +3,7 @@
 #include "file/safetensors.h"
 #include "kernel/kernel.h"
 #include "model/adapter.h"
+#include "model/family.h"
 
 /* ---- names ---- */
 
@@ -11,17 +12,27 @@ static void file_cut(char *name, const char *part) {
     if (at) memmove(at, at + strlen(part), strlen(at + strlen(part)) + 1);
 }
 
-/* The parameter that a tensor of a file is: with or without prefix, with or without the adapter's name in it. */
-static pf_tensor *file_find(const pfi_adapter *a, const char *given) {
-    char name[2 * PF_MAX_NAME];
-    const bool prefixed = strncmp(given, PFI_PEFT_PREFIX, strlen(PFI_PEFT_PREFIX)) == 0;
+/* The parameter that a tensor of a file is: with or without PEFT's prefix, with or without the adapter's name in it,
+ * its path beginning in any way that the family knows. */
+static pf_tensor *file_find(const pf_model *m, const pfi_adapter *a, const char *given) {
+    char name[2 * PF_MAX_NAME], path[PF_MAX_NAME];
+    const size_t skip = strncmp(given, PFI_PEFT_PREFIX, strlen(PFI_PEFT_PREFIX)) == 0 ? strlen(PFI_PEFT_PREFIX) : 0;
     if (strlen(given) >= PF_MAX_NAME) return NULL;
-    snprintf(name, sizeof name, "%s%s", prefixed ? "" : PFI_PEFT_PREFIX, given);
-    file_cut(name, ".default");
-    file_cut(name, ".modules_to_save");
-    char *magnitude = strstr(name, ".lora_magnitude_vector.weight");
+    snprintf(path, sizeof path, "%s", given + skip);
+    file_cut(path, ".default");
+    file_cut(path, ".modules_to_save");
+    char *magnitude = strstr(path, ".lora_magnitude_vector.weight");
     if (magnitude) magnitude[strlen(".lora_magnitude_vector")] = 0;
-    return pfi_adapter_find(a, name);
+    snprintf(name, sizeof name, PFI_PEFT_PREFIX "%s", path);
+    pf_tensor *t = pfi_adapter_find(a, name);
+    const pfi_names *names = pfi_family_names(m->family);
+    for (int k = 0; !t && names[k].prefix; k++) {
+        const char *own = *names[m->names].prefix ? names[m->names].prefix : names[0].prefix;
+        if (strncmp(path, names[k].prefix, strlen(names[k].prefix)) != 0) continue;
+        snprintf(name, sizeof name, PFI_PEFT_PREFIX "%s%s", own, path + strlen(names[k].prefix));
+        t = pfi_adapter_find(a, name);
+    }
+    return t;
 }
 
 /* ---- reading ---- */
@@ -47,11 +58,11 @@ static pf_status file_take(pf_ctx *ctx, pfi_weights *w, const pfi_weight *from, 
 }
 
 /* every tensor of the file has its place, every place its tensor */
-static pf_status file_fill(pfi_adapter *a, pfi_weights *w, const char *path) {
+static pf_status file_fill(const pf_model *m, pfi_adapter *a, pfi_weights *w, const char *path) {
     pf_ctx *ctx = a->ctx;
     for (size_t i = 0; i < pfi_weights_count(w); i++) {
         const pfi_weight *from = pfi_weights_at(w, i);
-        pf_tensor *t = file_find(a, from->name);
+        pf_tensor *t = file_find(m, a, from->name);
         if (!t)
             return pfi_fail(ctx, PF_UNSUPPORTED,
                             "%s: tensor \"%s\" belongs to nothing that adapter_config.json describes for this model",
@@ -67,10 +78,10 @@ static pf_status file_fill(pfi_adapter *a, pfi_weights *w, const char *path) {
     return PF_OK;
 }
 
-static pf_status file_fill_from(pfi_adapter *a, const char *path) {
+static pf_status file_fill_from(const pf_model *m, pfi_adapter *a, const char *path) {
     pfi_weights *w = NULL;
     PF_TRY(pfi_weights_open(a->ctx, path, &w));
-    pf_status s = file_fill(a, w, path);
+    pf_status s = file_fill(m, a, w, path);
     for (int i = 0; i < a->n_param; i++) a->param[i]->mark = false;
     pfi_weights_close(w);
     return s;
@@ -108,7 +119,7 @@ pf_status pf_model_load_adapter(pf_model *m, const char *dir, uint64_t seed) {
     char *weights = pfi_file_join(ctx, dir, "adapter_model.safetensors");
     pf_status s = config && weights ? file_refuse_pickle(ctx, dir, weights) : PF_NOMEM;
     if (s == PF_OK) s = file_config(m, config, seed, &a);
-    if (s == PF_OK) s = file_fill_from(a, weights);
+    if (s == PF_OK) s = file_fill_from(m, a, weights);
     if (s == PF_OK)
         pfi_adapter_attach(m, a);
     else

@@ -3,6 +3,7 @@
 #include <pcre2.h>
 
 #include "model/adapter.h"
+#include "model/family.h"
 
 /* does the whole text match? number: NULL, or receives what the first group holds, if it is a number */
 static pf_status match_whole(pf_ctx *ctx, const char *what, const char *pattern, const char *text, bool *hit,
@@ -99,13 +100,20 @@ static pf_status match_layer(pf_ctx *ctx, const pfi_adapter_config *c, const cha
 
 /* ---- what adapter.c asks ---- */
 
+void pfi_adapter_path(const pf_model *m, int i, char name[PF_MAX_NAME]) {
+    const pfi_names *names = pfi_family_names(m->family);
+    const bool bare = !*names[m->names].prefix && m->slots.slot[i].field != &m->head.w;
+    snprintf(name, PF_MAX_NAME, "%s%.100s", bare ? names[0].prefix : "", m->slots.slot[i].name);
+}
+
 pfi_linear *pfi_adapter_linear(const pf_model *m, int i, char module[PF_MAX_NAME]) {
     const pfi_slot *slot = &m->slots.slot[i];
     const char *at = (const char *)slot->field, *first = (const char *)m->layer;
-    const size_t n = strlen(slot->name);
     bool inside = at >= first && at < (const char *)(m->layer + m->config.layers);
-    if (slot->nd != 2 || !(inside || slot->field == &m->head.w) || !match_ends(slot->name, n, ".weight")) return NULL;
-    snprintf(module, PF_MAX_NAME, "%.*s", (int)(n - strlen(".weight")), slot->name);
+    pfi_adapter_path(m, i, module);
+    const size_t n = strlen(module);
+    if (slot->nd != 2 || !(inside || slot->field == &m->head.w) || !match_ends(module, n, ".weight")) return NULL;
+    module[n - strlen(".weight")] = 0;
     return (pfi_linear *)slot->field; /* a matrix of a layer is the first member of a product */
 }
 
@@ -214,7 +222,11 @@ pf_status pfi_adapter_check_targets(const pf_model *m, const pfi_adapter_config 
     for (size_t i = 0; i < json_array_size(saved); i++) {
         bool any = false;
         const char *entry = json_string_value(json_array_get(saved, i));
-        for (int k = 0; k < m->slots.n && !any; k++) any = match_saves_entry(m->slots.slot[k].name, entry);
+        for (int k = 0; k < m->slots.n && !any; k++) {
+            char name[PF_MAX_NAME];
+            pfi_adapter_path(m, k, name);
+            any = match_saves_entry(name, entry);
+        }
         if (!any && !match_tied_head(m, entry)) return match_missing(m, c, "modules_to_save", entry);
     }
     return PF_OK;

@@ -116,6 +116,12 @@ static int model_check_gguf(lua_State *L) {
     return 0;
 }
 
+/* model_drop_adapter(m): the base as it is, still frozen */
+static int model_drop_adapter(lua_State *L) {
+    pfi_adapter_free(lpf_check_model(L, 1));
+    return 0;
+}
+
 /* model_merge(m) */
 static int model_merge(lua_State *L) {
     lpf_check(L, pf_model_merge(lpf_check_model(L, 1)));
@@ -251,6 +257,7 @@ static const luaL_Reg model_functions[] = {
     {"model_adapt", model_adapt},
     {"model_load_adapter", model_load_adapter},
     {"model_check_gguf", model_check_gguf},
+    {"model_drop_adapter", model_drop_adapter},
     {"model_merge", model_merge},
     {"reference_logp", model_reference_logp},
     {NULL, NULL},

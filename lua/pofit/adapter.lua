@@ -191,4 +191,15 @@ function M.save(model, dir, gguf)
   return ("adapter: %s/adapter%s"):format(dir, gguf and (" and %s/adapter.gguf"):format(dir) or "")
 end
 
+--- What M.save left in dir, for a run that goes on: the whole model, or `model` itself with the adapter that it has
+--- replaced by the one there.
+---@param model pofit.Model
+---@param dir string
+---@return pofit.Model
+function M.restore(model, dir)
+  if not model.adapter then return require "pofit.model".load(dir .. "/model") end
+  core.model_drop_adapter(model)
+  return model:load_adapter(dir .. "/adapter")
+end
+
 return M

@@ -23,10 +23,11 @@ local function finished(part, model)
   local path = part.dir .. "/done.json"
   if not (part.resuming and sys.exists(path)) then return nil end
   local done = json.decode(sys.read(path), path)
-  local kept = require "pofit.model".load(part.dir .. "/model")
-  if kept:fingerprint() ~= done.model or done.from ~= model:fingerprint() then
-    core.raise(("%s/model is not what the round left: it was changed; remove %s to do the round again"):format(part.dir,
-      path))
+  local same = done.from == model:fingerprint()
+  local kept = same and require "pofit.adapter".restore(model, part.dir)
+  if not same or kept:fingerprint() ~= done.model then
+    core.raise(("%s/%s is not what the round left: it was changed; remove %s to do the round again"):format(part.dir,
+      model.adapter and "adapter" or "model", path))
   end
   for text in sys.lines(part.dir .. "/metrics.jsonl") do part.rows[#part.rows + 1] = json.decode(text, path) end
   part:count { updates = done.updates }
@@ -37,7 +38,7 @@ end
 local function train(o, part, model, rows, round)
   local from, before = model:fingerprint(), part.budget.updates or 0
   model = o.train(model, rows, round, part) or model
-  model:save(part.dir .. "/model")
+  require "pofit.adapter".save(model, part.dir)
   sys.write(part.dir .. "/done.json", json.encode(json.object({ from = from, model = model:fingerprint(),
     updates = (part.budget.updates or 0) - before }, { "from", "model", "updates" })) .. "\n")
   if sys.exists(part.checkpoint) then sys.remove(part.checkpoint) end
