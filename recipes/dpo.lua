@@ -12,7 +12,7 @@ local opt = pf.options {
   "Direct preference optimisation. Without --model and --data: improves a small policy on CHAIN by its own samples.",
   { "name", "dpo", "the run: everything is kept in runs/NAME" },
   pf.model.options, -- model, adapter, lora_rank, ...
-  { "data", "", "JSON lines with prompt, chosen and rejected (none: sampled and verified pairs)" },
+  { "data", "", "files of rows with prompt, chosen, rejected: a.jsonl:2,b.csv (none: sampled, verified pairs)" },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "variant", "sigmoid", "loss: TRL's loss_type" },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
@@ -25,7 +25,7 @@ local opt = pf.options {
   { "per_prompt", 1, "pairs a problem", min = 1 },
   { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
-  { "max_length", 512, "longer rows are dropped and counted", min = 2 },
+  pf.data.options, -- columns, max_length, truncation, ...
 }
 -- what suits a policy of 150 thousand parameters is too much for a larger one
 pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 150 } or { lr = 5e-6, sft_weight = 0 })
@@ -37,14 +37,14 @@ local reference = policy:reference(run)
 local task = pf.task.chain(pf.base.task)
 local rows
 if opt.data ~= "" then
-  rows = pf.data.jsonl(opt.data)
+  rows = pf.data.given(opt)
 else
   local problems = task:problems("preference", opt.problems)
   local pool = pf.evaluate.sample { model = policy, task = task, problems = problems, n = opt.samples, seed = opt.seed }
   rows = pf.pair(pool, { per_prompt = opt.per_prompt, seed = opt.seed })
   pf.data.save(run.dir .. "/pairs.jsonl", rows)
 end
-local preferences = pf.data.preference(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
+local preferences = pf.data.preference(rows, policy.tokenizer, pf.data.settings(opt, policy))
 local train, heldout = preferences:split(opt.heldout_share, opt.seed)
 run:note(preferences:summary())
 train:reference(reference, run.dir .. "/reference.zst")

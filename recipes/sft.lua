@@ -12,7 +12,7 @@ local opt = pf.options {
   "Supervised fine-tuning. Without --model and --data: trains a small policy on CHAIN from nothing.",
   { "name", "sft", "the run: everything is kept in runs/NAME" },
   pf.model.options, -- model, adapter, lora_rank, ...
-  { "data", "", "JSON lines with prompt and completion (none: CHAIN)" },
+  { "data", "", "files of rows with prompt and completion, text, or messages: a.jsonl:2,b.csv (none: CHAIN)" },
   { "problems", 600, "CHAIN problems to learn from", min = 1 },
   { "heldout", 500, "CHAIN problems to measure on", min = 1 },
   { "steps", nil, "updates (default: 1200 on CHAIN, else one pass over the data)", type = "integer" },
@@ -20,7 +20,7 @@ local opt = pf.options {
   { "lr", nil, "peak learning rate (default: 2e-3 on CHAIN, else 2e-5)", type = "number" },
   { "weight_decay", 0.0, "AdamW's weight decay", min = 0 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
-  { "max_length", 512, "longer rows are dropped and counted", min = 2 },
+  pf.data.options, -- columns, max_length, truncation, ...
 }
 -- what suits a new small policy is too much for a larger one that is trained already
 pf.base.fill(opt, opt.data == "" and { lr = 2e-3, steps = 1200 } or { lr = 2e-5 })
@@ -31,8 +31,8 @@ local task = pf.task.chain(pf.base.task)
 local policy = pf.model.open(opt, function() return pf.base.new(run.dir .. "/model", task, opt.seed) end)
 
 -- (2) answers to imitate
-local rows = opt.data ~= "" and pf.data.jsonl(opt.data) or task:rows("train", opt.problems)
-local data = pf.data.completion(rows, policy.tokenizer, { model = policy, max_length = opt.max_length })
+local rows = opt.data ~= "" and pf.data.given(opt) or task:rows("train", opt.problems)
+local data = pf.data.supervised(rows, policy.tokenizer, pf.data.settings(opt, policy))
 local heldout
 run:note(data:summary())
 if opt.data ~= "" then data, heldout = data:split(opt.heldout_share, opt.seed) end

@@ -14,7 +14,10 @@ local read = require "pofit.data.read"
 local row_of = require "pofit.data.row"
 local set_of = require "pofit.data.set"
 
-local M = { jsonl = read.jsonl, rows = read.rows, kind = row_of.kind }
+local options = require "pofit.data.options"
+
+local M = { jsonl = read.jsonl, rows = read.rows, kind = row_of.kind, options = options.list,
+  settings = options.settings, given = options.rows }
 
 --- Write preference rows (text, or samples with text) as JSON lines: prompt, chosen, rejected, and whose answer was cut
 --- off before its end: chosen_finished, rejected_finished = false. Rows with a prefix keep its ids and the answers'.
@@ -119,6 +122,20 @@ function M.steps(rows, tok, opts) return build("steps", "rows of steps", rows, t
 --- Rows {prompt=, answers = {{completion=, score= or rank= or correct=}, ...}}.
 ---@return table set
 function M.ranked(rows, tok, opts) return build("ranked", "rows of answers", rows, tok, opts) end
+
+--- Rows to imitate: {prompt=, completion=}, {text=} or {messages=}, as the first row has it; of messages, what the
+--- assistant says.
+---@return table set
+function M.supervised(rows, tok, opts)
+  local more = {}
+  for name, v in pairs(opts or {}) do more[name] = v end
+  more.assistant_only = true
+  local set, kind = M.load(rows, tok, more)
+  if kind ~= "completion" and kind ~= "unpaired" and kind ~= "language" then
+    core.raise(("%s: a row of %s; expected prompt and completion, text, or messages"):format(set.rows[1].where, kind))
+  end
+  return set
+end
 
 local makers = { preference = M.preference, completion = M.completion, unpaired = M.completion, language = M.language,
   prompt = M.prompts, steps = M.steps, ranked = M.ranked }

@@ -5,14 +5,14 @@ local M = {
     "Shows rows of data as a model reads them: tokens, where the answer begins, what is scored («...»), how it ends. "
       .. "Then what may be wrong: repeated rows, equal and nearly equal pairs, empty and over-long answers, boundaries "
       .. "inside of tokens, templates that rewrite. Nothing is changed.",
-    { "data", nil, "files: .jsonl, .json, .csv, also .zst; several with weights: a.jsonl:2,b.csv", type = "string",
+    { "file", nil, "data: .jsonl, .json, .csv, also .zst; several with weights: a.jsonl:2,b.csv", type = "string",
       required = true, bare = true },
     { "model", nil, "directory or GGUF file of the model, or of its tokenizer", type = "string", required = true,
       alias = "-m" },
     { "rows", { 1, 2 }, "numbers of the rows to show; 0 for none", of = "integer", min = 0 },
     { "tokens", 400, "tokens of a sequence to show at most", min = 1 },
-    { "type", "", "kind of the rows, if the first does not tell", choices = { "", "language", "prompt", "completion",
-      "unpaired", "preference", "steps", "ranked" } },
+    { "type", "auto", "kind of the rows; auto: as the first one has it", choices = { "auto", "language", "prompt",
+      "completion", "unpaired", "preference", "steps", "ranked" } },
     { "columns", "", "names in the file for the fields: prompt=question,chosen=good" },
     { "max_length", 0, "tokens of prompt and answer; 0 for the model's context", min = 0 },
     { "max_prompt_length", 0, "tokens of the prompt, cut at its beginning; 0 for no limit", min = 0 },
@@ -37,9 +37,9 @@ end
 local function load(opt)
   local pf = require "pofit"
   local tok = pf.tokenizer.load(opt.model)
-  local rows = pf.data.rows(opt.data, { columns = opt.columns ~= "" and opt.columns or nil })
+  local rows = pf.data.rows(opt.file, { columns = opt.columns ~= "" and opt.columns or nil })
   local set, kind = pf.data.load(rows, tok, {
-    kind = opt.type ~= "" and opt.type or nil, max_length = positive(opt.max_length) or context_of(opt.model),
+    kind = opt.type ~= "auto" and opt.type or nil, max_length = positive(opt.max_length) or context_of(opt.model),
     max_prompt_length = positive(opt.max_prompt_length), max_completion_length = positive(opt.max_completion_length),
     truncation = opt.truncation, assistant_only = opt.assistant_only, date = opt.date ~= "" and opt.date or nil,
   })
