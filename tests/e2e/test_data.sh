@@ -20,7 +20,7 @@ grep -q "$(printf '\033')" out && fail "colours where there is no terminal"
 "$POFIT" inspect data rows.jsonl --model "$MODEL" --rows 0 --max-length 15 > out
 grep -qF 'left out: longer than 15 tokens' out || { cat out; fail "over-long rows are not told"; }
 fails 1 'there is no row 99: 44 rows were kept' "$POFIT" inspect data rows.jsonl --model "$MODEL" --rows 99
-fails 1 'rows.jsonl:1: field "label" is missing' "$POFIT" inspect data rows.jsonl --model "$MODEL" --type unpaired
+fails 1 'rows.jsonl:1: field "completion" is missing' "$POFIT" inspect data rows.jsonl --model "$MODEL" --type unpaired
 fails 1 'there is no column "good" for chosen' "$POFIT" inspect data rows.jsonl --model "$MODEL" --columns chosen=good
 fails 2 'FILE is required' "$POFIT" inspect data --model "$MODEL"
 fails 1 'nowhere' "$POFIT" inspect data rows.jsonl --model nowhere
