@@ -139,8 +139,8 @@ end)
 
 -- ---- who says what ----
 
-local PLAIN <const> = "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}GEN{{ m.content + '</s>' }}END"
-  .. "{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+local PLAIN <const> = "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}GEN{{ m.content + '</s>' }}"
+  .. "END{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 
 local talk = { U "hi", A "yo", U "and?", A "bye now" }
 
@@ -175,7 +175,8 @@ end)
 
 check.test("a template that rewrites earlier turns: said, and only the last turn is scored", function()
   local tok = tokenizer { ["chat_template.jinja"] = "{% for m in messages %}{{ m.role[0] }}: {{ m.content if loop.last "
-    .. "or m.role == 'user' else m.content.split('/')[-1] }}\n{% endfor %}{% if add_generation_prompt %}a: {% endif %}" }
+    .. "or m.role == 'user' else m.content.split('/')[-1] }}\n{% endfor %}"
+    .. "{% if add_generation_prompt %}a: {% endif %}" }
   local talks = { U "q", A "think/yo", U "r", A "hm/bye" }
   local text, notes = said(tok, talks)
   check.eq({ text, notes.rewrites }, { "hm/bye\n", true })

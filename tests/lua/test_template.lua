@@ -17,7 +17,8 @@ check.test("small templates, as Jinja2 renders them", function()
   for _, case in ipairs(golden.cases) do
     local text, message = render(case.t, golden.context, { date = "2025-01-02" })
     if text ~= case.out then
-      wrong[#wrong + 1] = ("%s\n    got  %s\n    want %s"):format(case.t, tostring(text or message), case.out or case.error)
+      wrong[#wrong + 1] = ("%s\n    got  %s\n    want %s"):format(case.t, tostring(text or message),
+        case.out or case.error)
     elseif not text then
       check.matches(message, "t:%d+:%d+: ", case.t) -- an error of the template, not of the program
     end
@@ -142,7 +143,8 @@ check.test("values from Lua: order, null, and the date", function()
 end)
 
 check.test("what the assistant says", function()
-  local _, info = render("{% for m in x %}é{% generation %}{{ m }}{% endgeneration %}{% endfor %}", { x = { "ab", "c" } })
+  local loop = "{% for m in x %}é{% generation %}{{ m }}{% endgeneration %}{% endfor %}"
+  local _, info = render(loop, { x = { "ab", "c" } })
   check.eq(info.spans, { { 3, 4 }, { 7, 7 } })
   check.eq(select(2, render("a", {})).spans, nil)
   _, info = render("{% macro m() %}{% generation %}a{% endgeneration %}{% endmacro %}{{ m() }}", {})
