@@ -2,7 +2,7 @@
 --
 -- paper:   Radford et al. 2018, "Improving language understanding by generative pre-training", eq. 1
 -- formula: L = -mean over answer tokens of log pi(y_t | x, y_<t)
--- data:    CHAIN problems with worked solutions (generated), or --data: JSON lines with prompt and completion
+-- data:    CHAIN problems with worked solutions (generated), or --data: prompt and completion, text, or messages
 -- run:     pofit recipes/sft.lua [--model DIR --data FILE]
 -- cost:    about a minute on two cores
 -- expect:  held-out accuracy settles at 40-70 %, the range in which sampling gives both right and wrong answers

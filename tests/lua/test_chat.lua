@@ -140,7 +140,8 @@ end)
 -- ---- who says what ----
 
 local PLAIN <const> = "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}GEN{{ m.content + '</s>' }}"
-  .. "END{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+  .. "END{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}"
+  .. "{% if add_generation_prompt %}assistant: {% endif %}"
 
 local talk = { U "hi", A "yo", U "and?", A "bye now" }
 
