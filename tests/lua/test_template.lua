@@ -151,4 +151,22 @@ check.test("what the assistant says", function()
   check.eq(info.spans, nil) -- its place in the text is not known there
 end)
 
+check.test("damaged templates give texts, or errors of the template", function()
+  local g, failed = require("pofit.random").new(1, "damage"), 0
+  local pieces = { "{{", "}}", "{%", "%}", "(", ")", "[", "]", ".", "|", "x", "0", "'", "not ", " in ", " is ", "none",
+    "~", ",", ":", "=", "**", "{", "}", "for ", "if ", "set ", "\n", "1e9", "[::-1]", "|list", "|join", ".split()" }
+  for _ = 1, os.getenv "POFIT_LONG" and 20000 or 600 do
+    local source = golden.cases[g:int(1, #golden.cases)].t
+    for _ = 1, g:int(1, 3) do
+      local i = g:int(1, #source + 1)
+      local rest = g:int(1, 2) == 1 and g:pick(pieces) .. source:sub(i) or source:sub(i + g:int(1, 4))
+      source = source:sub(1, i - 1) .. rest
+    end
+    local text, message = render(source, golden.context, { date = "2025-01-02" })
+    if not text and utf8.len(source) then check.matches(message, "t:%d+:%d+: ", source) end
+    failed = failed + (text and 0 or 1)
+  end
+  check.ok(failed > 100, failed .. " of them fail")
+end)
+
 check.done()
