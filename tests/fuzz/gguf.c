@@ -3,6 +3,7 @@
 
 #include "fuzz.h"
 #include "tensor/tensor.h"
+#include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,6 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         pf_tensor_free(t);
     }
     (void)sum;
+    pf_tokenizer *tok = NULL;
+    if (g) pfi_tokenizer_from_gguf(ctx, g, &tok);
+    pf_tokenizer_free(tok);
     pfi_gguf_release(g);
     fuzz_close(ctx, &memory);
     return 0;
