@@ -62,7 +62,7 @@ static pf_status save_config(const pf_model *m, const char *path) {
     pf_status s = PF_OK;
     for (int i = 0; s == PF_OK && i < 2; i++) {
         const char *now = json_string_value(json_object_get(json, keys[i]));
-        if (!now || strcmp(now, type) == 0 || m->keep != m->dtype) continue;
+        if (!now || strcmp(now, type) == 0) continue;
         differs = true;
         if (json_object_set_new(json, keys[i], json_string(type)) != 0) s = PF_NOMEM;
     }
