@@ -133,6 +133,8 @@ end
 --- The options of a recipe that trains a model, for its pf.options: model, adapter, lora_*.
 M.options = {
   { "model", "", "model directory (none: the small policy of the default task)" },
+  { "dtype", "float32", "how weights of --model are held: all but float32 freeze them, for an adapter",
+    choices = { "float32", "stored", "bfloat16", "float16", "q8_0" } },
   { "adapter", "", "PEFT adapter directory to go on from" },
   { "lora_rank", 0, "train a low-rank adapter of this rank and freeze the model (0: train the model)", min = 0 },
   { "lora_alpha", nil, "the adapter is scaled by alpha / rank (default: the rank)", type = "number", above = 0 },
@@ -167,7 +169,7 @@ end
 function M.open(opt, otherwise)
   local model, base
   if opt.model ~= "" then
-    model, base = require "pofit.model".load(opt.model), opt.model
+    model, base = require "pofit.model".load(opt.model, { dtype = opt.dtype }), opt.model
   else
     model, base = otherwise()
   end

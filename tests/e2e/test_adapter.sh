@@ -21,6 +21,12 @@ ln2 more
 same base/model.safetensors "$MODEL/model.safetensors"
 cmp -s runs/new/adapter/adapter_model.safetensors runs/more/adapter/adapter_model.safetensors && fail "nothing was learned"
 
+# over a base that is held narrow; without an adapter there is nothing to train in it
+dpo --name narrow --lora-rank 2 --steps 4 --dtype q8_0 --quiet
+ln2 narrow
+fails 1 'nothing to train' dpo --name no --dtype bfloat16 --steps 2
+rm -r runs/no
+
 # killed and resumed, with dropout: the same bytes
 dpo $LORA --name whole
 become_dpo --name cut 2>/dev/null &

@@ -46,7 +46,7 @@ print(pf.json.encode { prompt = prompt, logits = logits[#prompt]:totable(), ids 
 """
 
 
-FAMILIES = ("llama_linear", "qwen2", "qwen3", "smollm3", "gemma2", "phi3_long", "gpt2", "gpt_neox")
+FAMILIES = ("llama_linear", "qwen2", "qwen3", "llama_llama3", "gemma2", "phi3_long", "gpt2", "gpt_neox")
 LUA_FAMILY = """
 local pf = require "pofit"
 local ids = pf.json.decode(arg[2])
