@@ -62,7 +62,7 @@ end
 
 local known = { max_length = true, truncation = true, max_prompt_length = true, max_completion_length = true,
   model = true, eos = true, date = true, variables = true, template = true, assistant_only = true, separator = true,
-  kind = true }
+  kind = true, prefer = true }
 
 local function check_options(opts)
   for name in pairs(opts) do
@@ -129,7 +129,7 @@ function M.ranked(rows, tok, opts) return build("ranked", "rows of answers", row
 function M.supervised(rows, tok, opts)
   local more = {}
   for name, v in pairs(opts or {}) do more[name] = v end
-  more.assistant_only = true
+  more.assistant_only, more.prefer = true, "completion"
   local set, kind = M.load(rows, tok, more)
   if kind ~= "completion" and kind ~= "unpaired" and kind ~= "language" then
     core.raise(("%s: a row of %s; expected prompt and completion, text, or messages"):format(set.rows[1].where, kind))
@@ -147,7 +147,7 @@ function M.load(rows, tok, opts)
   local list, kind = {}, opts.kind
   each_row(rows, function(row, where) list[#list + 1] = { row, where } end)
   if not list[1] then core.raise("there are no rows") end
-  kind = kind or row_of.kind(list[1][1])
+  kind = kind or row_of.kind(list[1][1], opts.prefer)
   if not makers[kind] then
     local names = {}
     for name in pairs(list[1][1]) do names[#names + 1] = tostring(name) end

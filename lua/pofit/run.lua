@@ -93,6 +93,9 @@ function M.open(opt)
   return run
 end
 
+-- an option that was left open is nil
+local function as_json(value) return value == nil and "null" or json.encode(value) end
+
 --- A resumed run must have the options it was started with.
 function M.check_config(run)
   local path = run.dir .. "/config.json"
@@ -100,9 +103,9 @@ function M.check_config(run)
   local old = json.decode(sys.read(path), path)
   for _, pair in ipairs(options.list(run.opt)) do
     local name, value = pair[1], pair[2]
-    if name ~= "threads" and json.encode(old[name]) ~= json.encode(value) then
+    if name ~= "threads" and as_json(old[name]) ~= as_json(value) then
       core.raise(("--%s is %s, but %s was started with %s; resume with the same options"):format(
-        name, json.encode(value), run.dir, json.encode(old[name])))
+        name, as_json(value), run.dir, as_json(old[name])))
     end
   end
 end

@@ -244,6 +244,14 @@ check.test("prompts have ids and make no batches", function()
   check.fails("sample some first", set.batch, set, { 1 })
 end)
 
+check.test("rows to imitate", function()
+  local set = pf.data.supervised({ { prompt = "a", completion = "b", chosen = "c", rejected = "d" } }, tok)
+  check.eq(texts(set), { { "<s>a", "b</s>" } })
+  check.eq(texts(pf.data.supervised({ { text = "ab" } }, tok)), { { "<s>", "ab</s>" } })
+  check.fails("row 1: a row of preference; expected prompt and completion, text, or messages", pf.data.supervised,
+    { { prompt = "a", chosen = "c", rejected = "d" } }, tok)
+end)
+
 check.test("bad fields are named", function()
   local function says(pattern, row) check.fails(pattern, load, row, { kind = "preference" }) end
   says('row 1: field "rejected" is missing, expected a text, messages or token ids', { prompt = "a", chosen = "b" })

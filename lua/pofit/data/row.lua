@@ -25,9 +25,13 @@ local function wrong(where, name, value, wanted)
   return fail(where, "field %q is %s, expected %s", name, shown(value), wanted)
 end
 
---- The kind of a row by its fields; nil if it is none.
-function M.kind(row)
+--- The kind of a row by its fields; nil if it is none. prefer = "completion": it is one, if it has all that takes.
+---@param row table
+---@param prefer? string
+---@return string?
+function M.kind(row, prefer)
   local function has(name) return row[name] ~= nil and row[name] ~= json.null end
+  if prefer == "completion" and has "prompt" and has "completion" then return prefer end
   if has "chosen" and has "rejected" then return "preference" end
   if has "prompt" and has "answers" then return "ranked" end
   if has "prompt" and has "completions" then return "steps" end
