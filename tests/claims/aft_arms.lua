@@ -8,7 +8,7 @@ local pf = require "pofit"
 local M = {}
 
 -- chosen on the seeds from 101 on and the held-out split; measured on a split that nothing was chosen on
-M.settings = { problems = 200, heldout = 1000, split = "final", samples = 8, steps = 150, batch = 8, lr = "1.5e-3",
+M.settings = { problems = 600, heldout = 1000, split = "final", samples = 8, steps = 150, batch = 8, lr = "5e-4",
   max_tokens = 40 }
 M.quick = { problems = 24, heldout = 60, samples = 4, steps = 6 }
 
