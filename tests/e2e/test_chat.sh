@@ -48,6 +48,15 @@ if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/n
     for said in 'did you mean /help?' 'Ctrl-D or /quit ends' 'a second,'; do
         grep -qF "$said" typescript || { cat typescript; fail "\"$said\" is not said in a terminal"; }
     done
+    "$POFIT" -e 'local tok = pf.tokenizer.load(...)
+pf.model.new({ model_type = "llama", architectures = { "LlamaForCausalLM" }, vocab_size = tok.size, hidden_size = 192,
+  intermediate_size = 512, num_hidden_layers = 8, num_attention_heads = 4, num_key_value_heads = 4,
+  max_position_embeddings = 4096, rms_norm_eps = 1e-5, hidden_act = "silu" }, { tokenizer = tok }):save("slow")' "$MODEL"
+    { sleep 1; for _ in 1 2 3; do printf 'Hi\r'; sleep 1; printf '\003'; sleep 1; done; printf '/hlp\r'; sleep 1; printf '\004'; } |
+        script -qec "'$POFIT' chat slow --max-tokens 0" /dev/null > typescript 2>&1 || fail "interrupted answers: $(tail -n 5 typescript)"
+    [ "$(grep -c 'a second, interrupted' typescript)" = 3 ] || { tail -n 20 typescript; fail "three answers were to be interrupted"; }
+    grep -qF 'Ctrl-D or /quit ends' typescript && fail "Ctrl-C of an answer was taken for one at the prompt"
+    grep -qF 'did you mean /help?' typescript || fail "the conversation did not go on after Ctrl-C"
 else
     echo "SKIP chat in a terminal: script(1) is not installed"
 fi

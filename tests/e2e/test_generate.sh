@@ -41,11 +41,12 @@ cat > rows.jsonl <<'END'
 {"prompt": [1, 2, 3]}
 END
 printf '{"prompt": "1\377"}\n{"prompt"\n' >> rows.jsonl
+echo '{"messages": [{"role": "user", "content": "1+2?"}, {"role": "assistant", "content": "3"}]}' >> rows.jsonl
 status=0
 gen --data rows.jsonl --greedy --max-tokens 6 --out out.jsonl 2>err || status=$?
 [ "$status" = 1 ] || fail "status $status with unusable rows, expected 1"
 for said in 'rows.jsonl:2: column "prompt" is a number' 'rows.jsonl:5: there is a column "finish"' \
-    'rows.jsonl:7: byte 14' 'rows.jsonl:8:' '4 of 7 rows could not be used'; do
+    'rows.jsonl:7: byte 14' 'rows.jsonl:8:' 'rows.jsonl:9: the conversation in "messages" ends with an answer' '5 of 8 rows could not be used'; do
     grep -qF "$said" err || { cat err; fail "\"$said\" is not said"; }
 done
 lines out.jsonl 3
