@@ -358,7 +358,7 @@ static int64_t gen_group_size(const gen_run *g, const pf_sequence *prompts, int6
 
 /* A prompt that fills longrope's original context, or more, goes on with the frequencies for long sequences. */
 static pf_status gen_check_long(pf_model *m, const pf_sequence *prompts, size_t n, bool *is_long) {
-    size_t shortest = prompts[0].n, longest = prompts[0].n;
+    size_t shortest = prompts[0].n, longest = 0;
     for (size_t i = 0; i < n; i++) {
         shortest = PFI_MIN(shortest, prompts[i].n);
         longest = PFI_MAX(longest, prompts[i].n);

@@ -122,6 +122,30 @@ static void test_saved(void **state) {
     json_decref(j);
 }
 
+/* switches that no case above has: a serial GPT-NeoX, windows on other layers than usual */
+static void test_switches(void **state) {
+    (void)state;
+    static const char *const configs[][2] = {
+        {"serial", "{\"model_type\": \"gpt_neox\", \"vocab_size\": 40, \"hidden_size\": 16, \"intermediate_size\": 12, "
+                   "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"use_parallel_residual\": false, "
+                   "\"initializer_range\": 0.4}"},
+        {"windows",
+         "{\"model_type\": \"gemma3_text\", \"vocab_size\": 40, \"hidden_size\": 16, \"intermediate_size\": 12, "
+         "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 8, "
+         "\"query_pre_attn_scalar\": 8, \"sliding_window\": 3, \"initializer_range\": 0.4, "
+         "\"layer_types\": [\"full_attention\", \"sliding_attention\"]}"}};
+    json_t *j = family_figures();
+    pf_ctx *ctx = support_open();
+    for (int i = 0; i < PFI_COUNT(configs); i++) {
+        pf_model *m;
+        support_ok(ctx, pf_model_new(ctx, configs[i][1], NULL, 3, &m));
+        check_round_trip(m, j, configs[i][0]);
+        pf_model_free(m);
+    }
+    json_decref(j);
+    support_close(ctx);
+}
+
 /* the types that a name asks for */
 static void test_types(void **state) {
     (void)state;
@@ -180,6 +204,7 @@ static void test_tokenizer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokenizer), cmocka_unit_test(test_converted),
-                                       cmocka_unit_test(test_saved), cmocka_unit_test(test_types)};
+                                       cmocka_unit_test(test_saved), cmocka_unit_test(test_switches),
+                                       cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
