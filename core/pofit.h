@@ -274,7 +274,8 @@ PF_API void pf_release(pf_ctx *ctx, void *p); /* frees what a function said it f
 
 typedef struct pf_model pf_model;
 
-/* Load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. dtype PF_F32 or
+/* Load a Hugging Face directory: config.json, the weights in safetensors, and tokenizer.json if it is there; or a GGUF
+ * file, with its tokenizer. Tokens that end a text are those of generation_config.json, if it is there. dtype PF_F32 or
  * PF_F64: weights are widened to it and can be trained. PF_STORED, PF_BF16, PF_F16 or PF_Q8_0: matrices stay in the
  * type of the file, or that one (mapped, not copied, where the file has it), and are widened a tile at a time when they
  * are used; no weight collects gradients, so this is for sampling, scoring and training of adapters, in float32. err
@@ -287,8 +288,11 @@ PF_API pf_status pf_model_load(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_
 PF_API pf_status pf_model_new(pf_ctx *ctx, const char *config_json, pf_tokenizer *tok, uint64_t seed, pf_model **out);
 /* a copy with weights of its own that collects no gradients: a reference. err NOMEM. *out owned by caller */
 PF_API pf_status pf_model_copy(const pf_model *m, pf_model **out);
-/* write a Hugging Face directory: each file is complete or untouched. err IO, NOMEM */
-PF_API pf_status pf_model_save(const pf_model *m, const char *dir);
+/* Write a Hugging Face directory: each file is complete or untouched; weights in the type they have in memory, files
+ * that stood beside them unchanged. Or, if path ends with ".gguf", a GGUF file with the tokenizer: matrices as F32, or
+ * as the type that the name ends with (NAME-f16.gguf, -bf16, -q8_0). err IO, NOMEM, STATE (there is an adapter),
+ * UNSUPPORTED (what llama.cpp would compute in another way, by name) */
+PF_API pf_status pf_model_save(const pf_model *m, const char *path);
 PF_API pf_model *pf_model_retain(pf_model *m);              /* one more owner; returns m */
 PF_API void pf_model_free(pf_model *m);                     /* one owner less; NULL is fine */
 PF_API pf_tokenizer *pf_model_tokenizer(const pf_model *m); /* borrowed; NULL if it has none */

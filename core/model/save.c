@@ -122,18 +122,18 @@ static pf_dtype save_type_of(const char *path) {
     return PF_F32;
 }
 
-pf_status pf_model_save(const pf_model *m, const char *dir) {
+pf_status pf_model_save(const pf_model *m, const char *path) {
     pf_ctx *ctx = m->ctx;
     if (m->adapter)
         return pfi_fail(ctx, PF_STATE,
-                        "%s: the model has an adapter: save that by itself, or merge it into the base first", dir);
-    if (pfi_gguf_is(dir)) return pfi_model_save_gguf(m, dir, save_type_of(dir));
-    PF_TRY(pfi_file_mkdirs(ctx, dir));
-    char *config = pfi_file_join(ctx, dir, "config.json"), *weights = pfi_file_join(ctx, dir, "model.safetensors");
+                        "%s: the model has an adapter: save that by itself, or merge it into the base first", path);
+    if (pfi_gguf_is(path)) return pfi_model_save_gguf(m, path, save_type_of(path));
+    PF_TRY(pfi_file_mkdirs(ctx, path));
+    char *config = pfi_file_join(ctx, path, "config.json"), *weights = pfi_file_join(ctx, path, "model.safetensors");
     pf_status s = config && weights ? PF_OK : PF_NOMEM;
     if (s == PF_OK) s = save_weights(m, weights);
-    if (s == PF_OK && m->tokenizer) s = pfi_tokenizer_save(m->tokenizer, dir);
-    for (int i = 0; s == PF_OK && m->dir && i < PFI_COUNT(save_beside); i++) s = save_copy(m, dir, save_beside[i]);
+    if (s == PF_OK && m->tokenizer) s = pfi_tokenizer_save(m->tokenizer, path);
+    for (int i = 0; s == PF_OK && m->dir && i < PFI_COUNT(save_beside); i++) s = save_copy(m, path, save_beside[i]);
     if (s == PF_OK) s = save_config(m, config);
     pfi_free(ctx, config);
     pfi_free(ctx, weights);

@@ -128,7 +128,7 @@ static int model_merge(lua_State *L) {
     return 0;
 }
 
-/* m:save(dir) */
+/* m:save(path): a directory, or a GGUF file if path ends with ".gguf" */
 static int model_save(lua_State *L) {
     lpf_check(L, pf_model_save(lpf_check_model(L, 1), luaL_checkstring(L, 2)));
     return 0;
