@@ -21,8 +21,9 @@ local opt = pf.options {
   { "batch", 32, "pairs an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 5e-6)", type = "number" },
   { "problems", 1500, "CHAIN problems to sample on", min = 1 },
-  { "samples", 8, "samples a problem", min = 2 },
-  { "per_prompt", 1, "pairs a problem", min = 1 },
+  { "samples", 16, "samples a problem", min = 2 },
+  { "temperature", 1.5, "of these samples: a policy that is sure of its mistakes shows little else at 1", above = 0 },
+  { "per_prompt", 2, "pairs a problem", min = 1 },
   { "heldout", 1000, "CHAIN problems to measure on", min = 1 },
   { "heldout_share", 0.1, "share of --data to measure on", above = 0, max = 0.5 },
   pf.data.options, -- columns, max_length, truncation, ...
@@ -40,7 +41,8 @@ if opt.data ~= "" then
   rows = pf.data.given(opt)
 else
   local problems = task:problems("preference", opt.problems)
-  local pool = pf.evaluate.sample { model = policy, task = task, problems = problems, n = opt.samples, seed = opt.seed }
+  local pool = pf.evaluate.sample { model = policy, task = task, problems = problems, n = opt.samples, seed = opt.seed,
+    temperature = opt.temperature }
   rows = pf.pair(pool, { per_prompt = opt.per_prompt, seed = opt.seed })
   pf.data.save(run.dir .. "/pairs.jsonl", rows)
 end
@@ -55,7 +57,6 @@ local function measure(model)
   return pf.evaluate.task { model = model, task = task, problems = problems, samples = 4, seed = opt.seed }
 end
 local before = measure(policy)
-
 -- (3) theta <- theta - lr grad L
 pf.train {
   model = policy, data = train, run = run, label = "dpo", seed = opt.seed, batch = opt.batch, lr = opt.lr,
@@ -75,6 +76,5 @@ pf.train {
     return pf.loss.mix { { loss, 1, metrics }, { nll, opt.sft_weight } }
   end,
 }
-
 -- (4) did it help, on problems nobody has seen?
 run:finish { model = policy, before = before, after = measure(policy), title = "Direct preference optimisation" }

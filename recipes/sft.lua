@@ -15,7 +15,7 @@ local opt = pf.options {
   { "data", "", "files of rows with prompt and completion, text, or messages: a.jsonl:2,b.csv (none: CHAIN)" },
   { "problems", 600, "CHAIN problems to learn from", min = 1 },
   { "heldout", 500, "CHAIN problems to measure on", min = 1 },
-  { "steps", nil, "updates (default: 600 on CHAIN, else one pass over the data)", type = "integer" },
+  { "steps", nil, "updates (default: 1200 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 32, "answers an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 2e-3 on CHAIN, else 2e-5)", type = "number" },
   { "weight_decay", 0.0, "AdamW's weight decay", min = 0 },
@@ -23,7 +23,7 @@ local opt = pf.options {
   pf.data.options, -- columns, max_length, truncation, ...
 }
 -- what suits a new small policy is too much for a larger one that is trained already
-pf.base.fill(opt, opt.data == "" and { lr = 2e-3, steps = 600 } or { lr = 2e-5 })
+pf.base.fill(opt, opt.data == "" and { lr = 2e-3, steps = 1200 } or { lr = 2e-5 })
 local run = pf.run(opt)
 local task = pf.task.chain(pf.base.task)
 

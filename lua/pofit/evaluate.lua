@@ -56,14 +56,14 @@ end
 
 --- Sample n answers to every problem and verify them: {{prompt=, samples={{ids=, text=, correct=}, ...}}, ...}, as
 --- pf.pair takes them.
----@param o {model: table, task: table, problems: table, n: integer, seed: integer?, max_tokens: integer?,
----  quiet: boolean?}
+---@param o {model: table, task: table, problems: table, n: integer, seed: integer?, temperature: number?,
+---  max_tokens: integer?, quiet: boolean?}
 ---@return table
 function M.sample(o)
   local prompts, pool = {}, {}
   for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
-  for i, list in ipairs(generate(o.model, prompts, { n = o.n, seed = o.seed, max_tokens = o.max_tokens }, "sampling",
-    o.quiet)) do
+  local opts = { n = o.n, seed = o.seed, temperature = o.temperature, max_tokens = o.max_tokens }
+  for i, list in ipairs(generate(o.model, prompts, opts, "sampling", o.quiet)) do
     for _, sample in ipairs(list) do sample.correct = judge(o.task, o.problems[i], sample).correct end
     pool[i] = { prompt = prompts[i], samples = list }
   end
