@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run the tests: tests/run.sh BUILD [NAME...]. A NAME selects the tests whose path holds it.
+# Run the tests: tests/run.sh BUILD [NAME...]. A NAME selects the tests whose path holds it. As many run at a time as there
+# are processors (JOBS=n: n); tests/run.sh BUILD --one TEST runs one of them, for itself.
 #
 # A test is a program of tests/unit, a file of tests/lua (run by the program, and by stock lua5.4 where it says so) or a
 # script of tests/e2e. It fails by its exit status. A line "SKIP name: reason" on its output counts a skipped test; what
@@ -13,12 +14,12 @@ BUILD=$PWD/$build
 LOGS=$build/test-logs
 # threads that spin while others wait would make the tests fight over the machine
 export POFIT BUILD GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
-rm -rf "$LOGS"
-mkdir -p "$LOGS"
 
+# those that take long come first
 list() {
+    ls tests/e2e/test_*.sh
     for t in tests/unit/test_*.c; do echo "$build/tests/$(basename "$t" .c)"; done
-    ls tests/lua/test_*.lua tests/e2e/test_*.sh 2>/dev/null
+    ls tests/lua/test_*.lua
 }
 
 run_one() {
@@ -36,22 +37,30 @@ run_one() {
     skipped=$(grep -c '^SKIP ' "$log")
     if [ "$status" = 0 ]; then word=ok; else word=FAILED; fi
     [ "$skipped" -gt 0 ] && note=" ($skipped skipped)" || note=""
-    printf '  %-6s %6ss  %s%s\n' "$word" "$seconds" "$t" "$note"
-    if [ "$status" != 0 ]; then grep -v '^\[ RUN\|^\[       OK' "$log" | tail -n 40 | sed 's/^/      /'; fi
+    {
+        printf '  %-6s %6ss  %s%s\n' "$word" "$seconds" "$t" "$note"
+        if [ "$status" != 0 ]; then grep -v '^\[ RUN\|^\[       OK' "$log" | tail -n 40 | sed 's/^/      /'; fi
+    } >"$log.line" # written at once: others print, too
+    cat "$log.line"
 }
 
-
+if [ "${1:-}" = --one ]; then
+    run_one "$2"
+    exit 0
+fi
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
 tests=$(list)
 if [ $# -gt 0 ]; then
     pattern=$(printf '%s\n' "$@" | paste -sd '|' -)
     tests=$(printf '%s\n' "$tests" | grep -E "$pattern")
 fi
 [ -n "$tests" ] || { echo "no test matches: $*"; exit 2; }
-for t in $tests; do run_one "$t"; done
+printf '%s\n' $tests | xargs -n 1 -P "${JOBS:-$(nproc)}" sh tests/run.sh "$build" --one
 
 count() { cat "$LOGS"/*.status | grep -c "$@"; }
 passed=$(count '^0$')
-failed=$(count -v '^0$')
+failed=$(($(printf '%s\n' $tests | wc -l) - passed)) # one that left no status failed, too
 skipped=$(cat "$LOGS"/*.log | grep -c '^SKIP ')
 fixtures=$(cat "$LOGS"/*.log | grep '^SKIP .*tests/golden')
 if [ -n "$fixtures" ]; then
