@@ -181,6 +181,7 @@ function Trainer:restore(path) end
 
 ---@class pofit.loss
 ---@field mix fun(parts: table): pofit.Tensor, table<string, number>
+---@field preference fun(model: pofit.Model, batch: pofit.Batch, opts: table): pofit.Tensor, table<string, number>
 ---@field list fun(): table<string, table>
 
 ---@class pofit
@@ -249,7 +250,7 @@ function pf.steps(solution, task, opts) end
 ---@return table[][], table
 function pf.rollout(model, prefixes, opts) end
 ---Values, advantages and first pits of the steps of answers, by rollouts; pf.credit.values, .pit, .full_against_prefix,
----.same_prefix, .weighted.
+---.same_prefix, .weighted, .pairs, .data.
 ---@param model pofit.Model
 ---@param answers table[] {problem=, ids=, correct=}
 ---@param opts table task, n, k, estimator, and those of pf.rollout
@@ -288,6 +289,13 @@ function pf.problems(opt, run, opts) end
 ---@param tok? pofit.Tokenizer
 ---@param n? integer
 function pf.show(rows, tok, n) end
+---Step pairs of right samples, one step of each with a mistake in it; and what there is, in words.
+---@param task table
+---@param problems table[]
+---@param samples table[][]
+---@param opts table tokenizer, n, seed, editor, distance, draws
+---@return table[], string
+function pf.edits(task, problems, samples, opts) end
 ---A right solution with one proved mistake in one step: edited, step, type, parts; or nil and the reason.
 ---@param task table
 ---@param solution integer[]|string

@@ -164,4 +164,70 @@ function M.weighted(c)
     finished = false }
 end
 
+-- source of pairs -> row, or nil where there is none
+local SOURCES <const> = {
+  full = function(_, c, right, o) return M.full_against_prefix(c, right, o) end,
+  same = function(model, c, _, o) return M.same_prefix(model, c, o) end,
+  whole = function(_, c, right) -- the paper's control
+    return triple { prompt = c.answer.problem.text, good = right, bad = c.answer, first = 1 }
+  end,
+}
+
+--- Preference rows of credited wrong answers, with what --dry-run shows of them: step = the pit, advantage.
+---@param model table
+---@param credits table[]
+---@param o table source ("full": a right answer against the wrong one up to its pit, "same": both sides go on from
+---  before the pit, "whole": whole answers), right = function(problem) -> right answer; task, rule, threshold
+---@return table[] rows
+function M.pairs(model, credits, o)
+  local source, rows = SOURCES[o.source or "full"], {}
+  if not source then core.raise(('credit: source is "full", "same" or "whole", not %q'):format(tostring(o.source))) end
+  for _, c in ipairs(credits) do
+    local row = source(model, c, o.right(c.answer.problem), o)
+    if row then
+      row.step, row.advantage = M.pit(c, o), c.advantage
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+local Set = {}
+Set.__index = Set
+
+--- The batch of the rows numbered in indices, whose steps are numbered on from row to row: batch.of = number of each
+--- entry's step, batch.advantage = a value a step, as pf.loss.advantage takes them.
+function Set:batch(indices)
+  local rows, of, advantage = {}, {}, {}
+  for k, i in ipairs(indices) do
+    local row = self.rows[i]
+    rows[k] = { prompt = row.prompt, completion = row.completion, finished = row.finished }
+    for t = 1, #row.completion do of[#of + 1] = #advantage + row.steps[t] end
+    table.move(row.advantage, 1, #row.advantage, #advantage + 1, advantage)
+  end
+  local batch = require "pofit.batch"(self.tok, rows)
+  batch.of, batch.advantage = of, advantage
+  return batch
+end
+
+--- A fingerprint of the rows.
+function Set:fingerprint()
+  local h, hash = 0, require "pofit.sys".hash
+  for _, row in ipairs(self.rows) do
+    h = hash(table.concat(row.completion, " ") .. "/" .. table.concat(row.advantage, " "), h)
+  end
+  return h
+end
+
+--- A data set for pf.train of credited answers, right and wrong.
+---@param credits table[]
+---@param tok pofit.Tokenizer
+---@return table set {n=, rows=}
+function M.data(credits, tok)
+  local set = setmetatable({ tok = tok, rows = {}, n = #credits }, Set)
+  for i, c in ipairs(credits) do set.rows[i] = M.weighted(c) end
+  if set.n == 0 then core.raise("credit: there are no answers to learn from") end
+  return set
+end
+
 return setmetatable(M, { __call = function(_, model, answers, o) return M.steps(model, answers, o) end })

@@ -22,19 +22,43 @@ local function judge(task, problem, sample)
   return verdict
 end
 
+-- The ledger of mistakes: how many of each type a problem's answers hold, and how many steps. An answer's first mistake
+-- counts; the steps after it stand on it.
+local function enter(ledger, i, verdict)
+  local kind = verdict.error and verdict.error.type
+  if kind then
+    ledger.of[kind] = ledger.of[kind] or {}
+    ledger.of[kind][i] = (ledger.of[kind][i] or 0) + 1
+  end
+  ledger.steps = ledger.steps + math.max(1, #(verdict.steps or {}))
+end
+
+-- the scores "error TYPE": a value a problem, whose mean is the rate over all problems
+local function rates(ledger, task, n)
+  local out = {}
+  for k, kind in ipairs(task.types and task:types() or {}) do
+    local list = {}
+    for i = 1, n do list[i] = 1000 * (ledger.of[kind] and ledger.of[kind][i] or 0) * n / math.max(1, ledger.steps) end
+    out[k] = { "error_" .. kind, list, unit = "per 1000 steps" }
+  end
+  return out
+end
+
 --- Answer every problem once greedily and `samples` times at temperature 1, and verify each step of each answer.
---- scores: "accuracy" (greedy, true or false a problem) and "accuracy_sampled" (share of right samples a problem);
+--- scores: "accuracy" (greedy, true or false a problem) and "accuracy_sampled" (share of right samples a problem); with
+--- errors also "error_TYPE" for each type of mistake of the task, per 1000 steps of all answers;
 --- answers: the greedy ones, {prompt=, text=, ok=, mark= {first, last} of the first mistake}.
 ---@param o {model: table, task: table, problems: table, samples: integer?, seed: integer?, max_tokens: integer?,
----  quiet: boolean?}
+---  quiet: boolean?, errors: boolean?}
 ---@return {scores: table, answers: table}
 function M.task(o)
-  local prompts, greedy, sampled, answers = {}, {}, {}, {}
+  local prompts, greedy, sampled, answers, ledger = {}, {}, {}, {}, { of = {}, steps = 0 }
   for i, problem in ipairs(o.problems) do prompts[i] = problem.text end
   for i, list in ipairs(generate(o.model, prompts, { n = 1, temperature = 0, max_tokens = o.max_tokens },
     "measuring", o.quiet)) do
     local verdict = judge(o.task, o.problems[i], list[1])
     local wrong = verdict.error
+    enter(ledger, i, verdict)
     greedy[i] = verdict.correct
     answers[i] = { prompt = prompts[i], text = list[1].text, ok = verdict.correct,
       mark = wrong and wrong.first and { wrong.first, wrong.last } or nil }
@@ -45,12 +69,15 @@ function M.task(o)
       "measuring", o.quiet)) do
       local right = 0
       for _, sample in ipairs(list) do
-        if judge(o.task, o.problems[i], sample).correct then right = right + 1 end
+        local verdict = judge(o.task, o.problems[i], sample)
+        enter(ledger, i, verdict)
+        right = right + (verdict.correct and 1 or 0)
       end
       sampled[i] = right / #list
     end
     scores[2] = { "accuracy_sampled", sampled }
   end
+  for _, score in ipairs(o.errors and rates(ledger, o.task, #o.problems) or {}) do scores[#scores + 1] = score end
   return { scores = scores, answers = answers }
 end
 

@@ -19,6 +19,7 @@ for name in ([[
   characters
   credit
   data
+  edits
   evaluate
   exact
   gradcheck

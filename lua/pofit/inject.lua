@@ -169,7 +169,9 @@ return function(task, solution, o)
   if tok and type(solution) == "string" then solution = tok:encode(solution, { special = false }) end
   local text = tok and tok:decode(solution, { skip_special = true }) or solution
   local verdict = task:verify(opts.problem, text)
-  if not verdict.correct then return nil, "the solution is not right: " .. verdict.error.message end
+  if not verdict.correct then
+    return nil, "the solution is not right: " .. (verdict.error and verdict.error.message or "the verifier refuses it")
+  end
   local steps = steps_of(solution, task, { tokenizer = tok, problem = opts.problem })
   if opts.step and not steps[opts.step] then
     return nil, ("the solution has %d steps, none is number %s"):format(#steps, tostring(opts.step))

@@ -61,6 +61,23 @@ function M.best(score)
   end
 end
 
+--- The first `most` different wrong ones, or all: what there is to learn from mistakes.
+---@param most? integer
+---@return function rule
+function M.wrong(most)
+  return function(samples)
+    local out, seen = {}, {}
+    for _, sample in ipairs(samples) do
+      local key = table.concat(sample.ids, " ")
+      if sample.correct == false and #sample.ids > 0 and not seen[key] and #out < (most or math.huge) then
+        out[#out + 1] = sample
+      end
+      seen[key] = true
+    end
+    return out
+  end
+end
+
 --- Everything.
 ---@return function rule
 function M.all()

@@ -23,6 +23,22 @@ function loss.mix(parts)
   return sum, metrics
 end
 
+--- The loss of a batch of preference rows with reference log-probabilities (pf.data.preference): DPO or a relative on
+--- the summed log-probabilities of what each row scores, and the chosen side's likelihood, nats a token, as an anchor.
+---@param model table
+---@param batch table with chosen, rejected, ref_logp
+---@param o table beta, variant, label_smoothing (as pf.loss.dpo), anchor (weight of the likelihood, 0)
+---@return pofit.Tensor, table<string, number>
+function loss.preference(model, batch, o)
+  local lp = core.op.sum_by(model:logp(batch), batch.sequence, batch.sequences) -- [n] nats
+  local rf = core.op.sum_by(batch.ref_logp, batch.sequence, batch.sequences)
+  local chosen, length = lp:index(batch.chosen), batch.length:index(batch.chosen)
+  local value, metrics = loss.dpo { policy_chosen = chosen, policy_rejected = lp:index(batch.rejected),
+    ref_chosen = rf:index(batch.chosen), ref_rejected = rf:index(batch.rejected), beta = o.beta, variant = o.variant,
+    label_smoothing = o.label_smoothing, len_chosen = length, len_rejected = batch.length:index(batch.rejected) }
+  return loss.mix { { value, 1, metrics }, { -chosen:sum() / length:sum(), o.anchor or 0 } }
+end
+
 --- What each loss is: name -> {formula=, source=, doc=, needs = {names that must be given}, takes = {all names}}.
 ---@return table<string, table>
 function loss.list()

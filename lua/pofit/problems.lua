@@ -15,6 +15,7 @@ local OPTIONS <const> = {
   { "samples", 8, "samples a problem", min = 1 },
   { "temperature", 1.0, "of the samples", min = 0 },
   { "max_tokens", 0, "tokens of an answer at most (0: 80 on CHAIN, else 400)", min = 0 },
+  { "pool", "", "JSON lines with prompt (a question) and completion: answers in the place of the start's samples" },
   { "cache", "", "folder for sampled answers, may be shared by runs (none: runs/NAME/rollouts)" },
   { "dry_run", false, "print what would be learned from, and stop" },
 }
@@ -55,13 +56,78 @@ end
 local Problems = {}
 Problems.__index = Problems
 
---- Sample the recipe's model, or another one, on problems: pf.rollout with what the options say.
+-- an answer that somebody else wrote, as if it had been sampled
+local function as_sample(set, problem, text)
+  local tok = set.model.tokenizer
+  local ids = tok:encode(text, { special = false })
+  if tok.eos then ids[#ids + 1] = tok.eos end
+  local verdict = set.task:verify(problem, text)
+  return { ids = ids, text = text, finish = "eos", correct = verdict.correct, answer = verdict.answer,
+    reward = verdict.reward }
+end
+
+--- The task's worked answer of a problem as a sample, with the end token.
+---@param problem table
+---@return table sample
+function Problems:gold(problem) return as_sample(self, problem, self.task:solution(problem)) end
+
+-- the answers of --pool, by question
+local function read_pool(path)
+  local by = {}
+  for row, line in require "pofit.data".jsonl(path) do
+    local question = row.prompt or row.question
+    if type(question) ~= "string" or type(row.completion) ~= "string" then
+      core.raise(("%s:%d: expected prompt and completion, both texts"):format(path, line))
+    end
+    by[question] = by[question] or {}
+    table.insert(by[question], row.completion)
+  end
+  return by
+end
+
+local function pooled(set, problems)
+  set.pool = set.pool or read_pool(set.opt.pool)
+  local out = {}
+  for i, problem in ipairs(problems) do
+    out[i] = {}
+    for k, text in ipairs(set.pool[problem.text] or {}) do out[i][k] = as_sample(set, problem, text) end
+  end
+  return out, { samples = 0, tokens = 0 }
+end
+
+--- What a rule (pf.keep) chooses of samples, in one list, each with its problem, as pf.credit takes them.
+---@param problems table[]
+---@param samples table[][]
+---@param rule function
+---@return table[]
+function Problems.chosen(problems, samples, rule)
+  local out = {}
+  for i, problem in ipairs(problems) do
+    for _, sample in ipairs(rule(samples[i], problem)) do
+      sample.problem = problem
+      out[#out + 1] = sample
+    end
+  end
+  return out
+end
+
+--- Right and wrong answers as pf.pair takes them.
+---@return table[]
+function Problems.paired(problems, samples)
+  local out = {}
+  for i, problem in ipairs(problems) do out[i] = { prompt = problem.text, samples = samples[i] } end
+  return out
+end
+
+--- Sample the recipe's model, or another one, on problems: pf.rollout with what the options say; or, for the recipe's
+--- model, what --pool holds.
 ---@param problems table[]
 ---@param o? table n (--samples), model, and what else pf.rollout takes
 ---@return table[][] samples a list a problem
 ---@return table counts
 function Problems:sample(problems, o)
   local starts, opt = {}, self.opt
+  if opt.pool ~= "" and not (o and o.model) then return pooled(self, problems) end
   local all = { n = opt.samples, task = self.task, seed = opt.seed, temperature = opt.temperature, run = self.run,
     max_tokens = self.max_tokens, cache = self.cache, quiet = opt.quiet }
   for name, value in pairs(o or {}) do all[name] = value end
@@ -73,10 +139,11 @@ end
 --- Greedy accuracy on the held-out problems, and with samples that at temperature 1, as Run:finish takes it.
 ---@param model table
 ---@param samples? integer
+---@param o? table errors (true: rates of typed mistakes, too)
 ---@return table
-function Problems:measure(model, samples)
+function Problems:measure(model, samples, o)
   return require "pofit.evaluate".task { model = model, task = self.task, problems = self.heldout, samples = samples,
-    seed = self.opt.seed, max_tokens = self.max_tokens, quiet = self.opt.quiet }
+    seed = self.opt.seed, max_tokens = self.max_tokens, quiet = self.opt.quiet, errors = o and o.errors }
 end
 
 --- Model, task and problems by the options of M.options. Default: CHAIN with the base policy; problems of the split

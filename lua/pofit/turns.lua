@@ -172,6 +172,56 @@ function M.rows(tok, problem, attempts, o)
   return rows
 end
 
+--- Conversations to learn from: own attempts until one is right, and where none is, one turn more by a teacher who
+--- knows better: the best of several samples of the model itself, or a right answer that is given.
+---@param model table
+---@param problems table[]
+---@param o table turns (own attempts at most; 0: the teacher speaks first); gold = function(problem) -> sample {ids=},
+---  best_of (n samples; 0: gold answers); the rest as in M.play
+---@return table[][] attempts
+---@return table counts
+function M.collect(model, problems, o)
+  local itself = (o.best_of or 0) > 0
+  local attempts, counts = M.play(model, problems, setmetatable({ stop = true, turns = o.turns + (itself and 1 or 0),
+    best_of = itself and { [o.turns + 1] = o.best_of } or {} }, { __index = o }))
+  for i, list in ipairs(attempts) do
+    local last = list[#list]
+    if not itself and not (last and last.correct) then
+      list[#list + 1] = o.gold(problems[i])
+      list[#list].reward = reward_of(list[#list])
+    end
+  end
+  return attempts, counts
+end
+
+--- Rows of many conversations, as M.rows makes them.
+---@param tok pofit.Tokenizer
+---@param problems table[]
+---@param attempts table[][]
+---@param o? table as M.rows'
+---@return table[]
+function M.all_rows(tok, problems, attempts, o)
+  local all = {}
+  for i, list in ipairs(attempts) do
+    local rows = M.rows(tok, problems[i], list, o)
+    table.move(rows, 1, #rows, #all + 1, all)
+  end
+  return all
+end
+
+--- Rows as pf.show prints them: what the turn comes after, the turn, its reward.
+---@param rows table[]
+---@return table[]
+function M.shown(rows)
+  local out = {}
+  for i, row in ipairs(rows) do
+    local turn = row.turns[#row.turns]
+    out[i] = { prompt = table.move(row.ids, 1, turn.first - 1, 1, {}), reward = row.reward,
+      completion = { ids = table.move(row.ids, turn.first, turn.last, 1, {}) } }
+  end
+  return out
+end
+
 local Set = {}
 Set.__index = Set
 
@@ -273,6 +323,33 @@ function M.figures(attempts, o)
     count[1], count[2] = count[1] + (list[#list].correct and 1 or 0), count[2] + 1
   end
   return out, { confidence = kept[1] / kept[2], critique = fixed[1] / fixed[2] }
+end
+
+--- Measure a model that tries several times, as Run:finish takes it. With T turns: "m1@t1" is the first attempt right;
+--- "mT@t1" the vote of as many samples that know nothing of each other; "m1@tT" that of the turns; "p1@tT" is any of
+--- them right (what an oracle would stop at); "last@tT" the last one.
+---@param model table
+---@param problems table[]
+---@param o table turns (5), task, seed, max_tokens, temperature (1), chat, feedback, window, cache, quiet
+---@return {scores: table, answers: table}
+function M.measure(model, problems, o)
+  local n, answers, votes, samples = o.turns or 5, {}, {}, {}
+  local opts = setmetatable({ turns = n, best_of = {}, stop = false, run = false, temperature = o.temperature or 1.0 },
+    { __index = o })
+  local attempts = M.play(model, problems, opts)
+  local starts = require "pofit.problems".starts(problems)
+  for i, start in ipairs(starts) do start.prompt = M.prompt(model.tokenizer, problems[i], {}, opts) end
+  samples.n, samples.seed = n, random.bits(o.seed or 0, "votes", n) & 0x7fffffff
+  for _, name in ipairs(ROLLOUT) do samples[name] = opts[name] end
+  for i, list in ipairs((rollout(model, starts, samples))) do votes[i] = M.voted(list, { tie = "last" }) end
+  for i = 1, math.min(5, #problems) do
+    local last, parts = attempts[i][#attempts[i]], {}
+    for t, attempt in ipairs(attempts[i]) do parts[t] = attempt.text end
+    answers[i] = { prompt = problems[i].text, text = table.concat(parts, " | "), ok = last.correct }
+  end
+  local f = M.figures(attempts)
+  return { answers = answers, attempts = attempts, scores = { { "m1@t1", f.turn[1] }, { ("m%d@t1"):format(n), votes },
+    { ("m1@t%d"):format(n), f.vote }, { ("p1@t%d"):format(n), f.any }, { ("last@t%d"):format(n), f.turn[n] } } }
 end
 
 return M

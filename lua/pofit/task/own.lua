@@ -7,8 +7,12 @@
 -- ...}. problem = {text = the question, answer = as the row has it, row =}. A verdict is true, false, or {correct=,
 -- answer=} (what the answer comes to, for votes). Without a verifier an answer is right if it comes to the same: what
 -- follows its last "####", else its last "#", else its last line that is not empty; numbers are compared as numbers.
+--
+-- Wrong steps, for pf.inject, are the verifier's (types, edits and prove, as tasks have them); else they are put into
+-- annotations <<expression=result>> of an answer's lines, where the answer is a number.
 local core = require "pofit.core"
 local sys = require "pofit.sys"
+local annotated = require "pofit.task.gsm8k".annotated
 
 local M = {}
 
@@ -116,6 +120,26 @@ function own:steps(text, problem)
     at = at + #line
   end
   return steps
+end
+
+-- ---- wrong steps, for pf.inject ----
+
+--- The types of mistakes that own:edits makes.
+---@return string[]
+function own:types() return self.by.types and self.by.types() or annotated:types() end
+
+--- Candidates for a wrong step of a type in the place of a right one.
+function own:edits(problem, before, right, kind, g)
+  if self.by.edits then return self.by.edits(problem, before, right, kind, g) end
+  return number_of(outcome(tostring(problem.answer)) or "") and annotated:edits(problem, before, right, kind, g) or {}
+end
+
+--- The type of a wrong step in the place of a right one; nil and the reason if it is not wrong.
+function own:prove(problem, before, right, text, after)
+  if self.by.prove then return self.by.prove(problem, before, right, text, after) end
+  local number = number_of(outcome(tostring(problem.answer)) or "")
+  if not number then return nil, "cannot be proved: the answer is no number" end
+  return annotated:prove({ text = problem.text, answer = number }, before, right, text, after)
 end
 
 --- A worked answer to imitate.
