@@ -12,7 +12,8 @@ local opt = pf.options(pf.problems.options {
   "Recursive introspection. Without --model and --data: improves a small policy on CHAIN by its own attempts.",
   { "name", "introspect", "the run: everything is kept in runs/NAME" },
   { "rounds", 2, "rounds; each takes one more of the policy's own attempts into its conversations", min = 1 },
-  { "roll_in", 1, "own attempts in the first round, until one is right", min = 0 },
+  { "roll_in", 1, "own attempts in the first round", min = 0 },
+  { "stop", false, "as in the paper, a right attempt ends a conversation; else it goes on, as when it is measured" },
   { "best_of", 0, "who teaches the turn after them: the best of so many own samples; 0: the worked answer", min = 0 },
   { "criterion", "all", "turns to learn from", choices = { "all", "better", "best", "success" } },
   { "tau", 0.4, "reward that makes a turn's weight e times as large", above = 0 },
@@ -33,7 +34,7 @@ local run = pf.run(opt)
 local set = pf.problems(opt, run)
 local talk = { chat = opt.chat, window = opt.window, task = set.task, temperature = opt.temperature, run = run,
   max_tokens = set.max_tokens, quiet = opt.quiet, criterion = opt.criterion, best_of = opt.best_of,
-  gold = function(problem) return set:gold(problem) end }
+  stop = opt.stop, repeats = not opt.stop, gold = function(problem) return set:gold(problem) end }
 local function with(values) return setmetatable(values, { __index = talk }) end
 
 -- (1) conversations: the policy's own attempts, kept in context, and one turn more by the teacher

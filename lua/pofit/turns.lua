@@ -148,19 +148,19 @@ local CRITERIA <const> = {
 }
 
 --- Rows of one conversation: for every turn that the criterion keeps, the history and that turn, which alone is scored.
---- Empty attempts, and ones that are equal to an earlier one of the conversation, make no row.
+--- Empty attempts make no row; nor do ones that are equal to an earlier one of the conversation, unless repeats is set.
 ---@param tok pofit.Tokenizer
 ---@param problem table
 ---@param attempts table[]
 ---@param o? table criterion ("all", "better": than the turn before, "best": no earlier one is better, "success"); chat,
----  feedback, window
+---  feedback, window; repeats
 ---@return table[] rows {ids=, turns = {{first=, last=, weight = 1}}, reward=, turn=, prompt = text of the problem}
 function M.rows(tok, problem, attempts, o)
   local keep, rows, seen = CRITERIA[o and o.criterion or "all"], {}, {}
   if not keep then core.raise(('turns: criterion is one of all, better, best, success, not %q'):format(o.criterion)) end
   for t, attempt in ipairs(attempts) do
     local key = table.concat(attempt.ids, " ")
-    if #attempt.ids > 0 and not seen[key] and keep(attempts, t) then
+    if #attempt.ids > 0 and (o and o.repeats or not seen[key]) and keep(attempts, t) then
       local ids = M.prompt(tok, problem, table.move(attempts, 1, t - 1, 1, {}), o)
       local first = #ids + 1
       append(ids, attempt.ids)
@@ -172,21 +172,22 @@ function M.rows(tok, problem, attempts, o)
   return rows
 end
 
---- Conversations to learn from: own attempts until one is right, and where none is, one turn more by a teacher who
---- knows better: the best of several samples of the model itself, or a right answer that is given.
+--- Conversations to learn from: own attempts, and one turn more by a teacher who knows better: the best of
+--- several samples of the model itself, or a right answer that is given.
 ---@param model table
 ---@param problems table[]
----@param o table turns (own attempts at most; 0: the teacher speaks first); gold = function(problem) -> sample {ids=},
----  best_of (n samples; 0: gold answers); the rest as in M.play
+---@param o table turns (own attempts at most; 0: the teacher speaks first); stop (true: a right attempt is the last
+---  turn; else the teacher speaks then, too, as what measures the turns goes on);
+---  gold = function(problem) -> sample {ids=}, best_of (n samples; 0: gold answers); the rest as in M.play
 ---@return table[][] attempts
 ---@return table counts
 function M.collect(model, problems, o)
   local itself = (o.best_of or 0) > 0
-  local attempts, counts = M.play(model, problems, setmetatable({ stop = true, turns = o.turns + (itself and 1 or 0),
+  local attempts, counts = M.play(model, problems, setmetatable({ turns = o.turns + (itself and 1 or 0),
     best_of = itself and { [o.turns + 1] = o.best_of } or {} }, { __index = o }))
   for i, list in ipairs(attempts) do
     local last = list[#list]
-    if not itself and not (last and last.correct) then
+    if not itself and not (o.stop and last and last.correct) then
       list[#list + 1] = o.gold(problems[i])
       list[#list].reward = reward_of(list[#list])
     end

@@ -1,0 +1,97 @@
+-- The arms of the claims on per-step preferences (row 6): the same start, wrong samples, rollouts, updates and rate.
+--   full     recipes/step_advantage.lua: a right answer against the wrong one up to its first pit
+--   same     the same after a shared prefix, step against step
+--   whole    whole answers as pairs: DPO, the paper's control
+--   rft      the likelihood of the right answers alone
+-- On the tasks "cue" (CHAIN whose first operand tells, in the training split alone, which operation comes first) and
+-- "star" (star graphs), which the recipe gets as a user's own: rows with question and answer, and a verifier.
+local pf = require "pofit"
+
+local M = {}
+
+-- chosen on the seeds from 101 on and the held-out split; measured on a split that nothing was chosen on
+M.tasks = {
+  cue = { kind = "chain", options = { modulus = 10, largest = 9, operands = { 3, 3 }, cue = { train = 0.95 },
+    splits = { "final" } } },
+  star = { kind = "star", options = { arms = 3, length = 2, splits = { "final" } } },
+}
+M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 1000, split = "final",
+  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 24 }
+M.star = { task = "star", base_problems = 2000, base_steps = 800, problems = 400, heldout = 1000, split = "final",
+  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 8 }
+M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
+
+local OPTIONS <const> = {
+  full = { "--anchor", "1" }, same = { "--pairs", "same", "--anchor", "1" },
+  whole = { "--pairs", "whole", "--anchor", "1" }, rft = { "--pairs", "whole", "--variant", "sft", "--anchor", "0" } }
+
+local function task_of(c)
+  local t = M.tasks[c.set.task]
+  return pf.task[t.kind](t.options), t
+end
+
+-- the seed's start on this task, by supervised fine-tuning on the training split; and its folder
+local function base(c)
+  local set = c.set
+  local model, _, dir = c:arm("step-base-" .. set.task, { set.base_problems, set.base_steps }, function(dir)
+    local task = task_of(c)
+    local model = pf.base.new(dir .. "/new", task, c.seed)
+    local data = pf.data.supervised(task:rows("train", set.base_problems), model.tokenizer, { model = model })
+    pf.train { model = model, data = data, seed = c.seed, batch = 32, steps = set.base_steps, lr = 2e-3, warmup = 0.05,
+      schedule = "cosine", quiet = true, label = "base",
+      loss = function(m, batch) return pf.loss.nll { logp = m:logp(batch) } end }
+    return model, {}
+  end)
+  return model, dir
+end
+
+-- the task as a user would bring it: a file of questions and answers, and a verifier
+local function own(c)
+  local _, dir = c:once("step-own-" .. c.set.task, c.set, function(dir)
+    local task, t = task_of(c)
+    local lines = {}
+    for i, problem in ipairs(task:problems("preference", c.set.problems)) do
+      lines[i] = pf.json.encode { question = problem.text, answer = task:solution(problem) } .. "\n"
+    end
+    pf.sys.write(dir .. "/rows.jsonl", table.concat(lines))
+    pf.sys.write(dir .. "/verifier.lua", ([[
+local task = require "pofit".task.%s(require "pofit".json.decode(%q))
+return { verify = function(problem, text) return task:verify(problem.text, text) end,
+  steps = function(text, problem) return task:steps(text, problem.text) end }
+]]):format(t.kind, pf.json.encode(t.options)))
+  end)
+  return dir
+end
+
+local function arm(c, name)
+  local _, start = base(c)
+  local dir = own(c)
+  local words = { "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
+    "--heldout_share", "0.01", "--cache", c.cache }
+  for _, word in ipairs { "samples", "wrong", "rollouts", "steps", "batch", "lr", "max_tokens" } do
+    table.move({ "--" .. word, tostring(c.set[word]) }, 1, 2, #words + 1, words)
+  end
+  return c:recipe("step_advantage", table.move(OPTIONS[name], 1, #OPTIONS[name], #words + 1, words))
+end
+
+local function accuracy(c, name, model)
+  return c:once("step-measured-" .. name, c.set, function()
+    local task = task_of(c)
+    return { accuracy = pf.json.array(pf.evaluate.task { model = model, task = task, quiet = true,
+      problems = task:problems(c.set.split, c.set.heldout), max_tokens = c.set.max_tokens }.scores[1][2]) }
+  end).accuracy
+end
+
+--- Results of a claim that compares the greedy accuracy of two arms, of which one may be "start".
+function M.compare(c, better, worse)
+  local out = { budget = {}, curves = { title = "loss" } }
+  for side, name in pairs { better = better, worse = worse } do
+    local run = OPTIONS[name] and arm(c, name)
+    out[side] = accuracy(c, name, run and run.model or (base(c)))
+    out.budget[side] = run and run.result.budget or {}
+    out.curves[side] = c:curve(run and run.rows or {}, "loss")
+  end
+  return out
+end
+
+return M
