@@ -1,7 +1,7 @@
 /* What weight files hold: names, types and shapes, without reading the weights. */
 #include "file/weights.h"
-#include "model/gguf.h"
 #include "file/gguf.h"
+#include "model/gguf.h"
 
 #include "bind.h"
 

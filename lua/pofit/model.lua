@@ -78,7 +78,7 @@ local model = { options = adapter.options, open = adapter.open }
 --- Load a Hugging Face directory: config.json, model.safetensors, and tokenizer.json if it is there. adapter: a PEFT
 --- directory to go on from; lora: a new low-rank adapter, with the options of model:adapt; freeze: patterns of names of
 --- parameters to leave alone. dtype says how weights are held: "float32" (the default; they can be trained), "float64"
---- (for checking), or, with all weights frozen, for sampling, scoring and training of adapters: "stored" (each matrix as
+--- (for checking), or, all weights frozen, for sampling, scoring and training of adapters: "stored" (each matrix as
 --- the file has it, mapped, not copied), "bfloat16", "float16" or "q8_0" (likewise, converted on loading where the file
 --- has another type). It always computes in float32, or float64. "f32", "f64", "bf16" and "f16" are the same.
 ---@param dir string

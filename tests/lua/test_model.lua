@@ -94,10 +94,10 @@ check.test("save, load, copy, fingerprint, new", function()
   check.fails("no option \"dtypes\"; did you mean \"dtype\"", pf.model.load, small, { dtypes = "float64" })
   check.fails("nowhere", pf.model.load, dir .. "/nowhere")
   for name, type in pairs { bf16 = "bfloat16", float16 = "float16", stored = "float32" } do
-    local m = pf.model.load(small, { dtype = name })
-    local w = m:parameters()["model.layers.0.mlp.up_proj.weight"]
-    check.eq({ w.dtype, w.requires_grad, m:logits({ 1 }).dtype }, { type, false, "float32" })
-    check.eq(#m:generate({ { 1, 2 } }, { n = 1, max_tokens = 2 })[1], 1)
+    local narrow = pf.model.load(small, { dtype = name })
+    local w = narrow:parameters()["model.layers.0.mlp.up_proj.weight"]
+    check.eq({ w.dtype, w.requires_grad, narrow:logits({ 1 }).dtype }, { type, false, "float32" })
+    check.eq(#narrow:generate({ { 1, 2 } }, { n = 1, max_tokens = 2 })[1], 1)
   end
   check.fails("cannot be held as \"bf15\"; dtype is one of: float32", pf.model.load, small, { dtype = "bf15" })
   check.fails("a model has no \"vocabsize\"", function() return m.vocabsize end)
