@@ -20,15 +20,15 @@ local opt = pf.options(pf.problems.options {
   { "weights", "plain", "e^(r / tau) as it is, or relative to the problem's mean",
     choices = { "plain", "adv", "center" } },
   { "turns", 5, "turns when it is measured", min = 1 },
-  { "window", nil, "the last so many interactions are seen (default: all that the context has room for)",
+  { "window", nil, "the question and so many interactions less one are seen (default: 2 on CHAIN, else all)",
     type = "integer" },
   { "chat", false, "conversations are written with the chat template" },
   { "max_tokens", nil, "tokens of an answer at most (default: 20 on CHAIN, else 400)", type = "integer" },
-  { "steps", nil, "updates of all rounds together (default: 300 on CHAIN, else 200)", type = "integer" },
+  { "steps", nil, "updates of all rounds together (default: 600 on CHAIN, else 200)", type = "integer" },
   { "batch", 16, "turns an update", min = 1 },
-  { "lr", nil, "peak learning rate (default: 5e-4 on CHAIN, else 1e-5)", type = "number" },
+  { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 1e-5)", type = "number" },
 })
-pf.base.fill(opt, opt.data == "" and { lr = 5e-4, steps = 300, max_tokens = 20 }
+pf.base.fill(opt, opt.data == "" and { lr = 1e-3, steps = 600, max_tokens = 20, window = 2 }
   or { lr = 1e-5, steps = 200, max_tokens = 400 })
 local run = pf.run(opt)
 local set = pf.problems(opt, run)

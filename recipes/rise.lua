@@ -19,12 +19,12 @@ local opt = pf.options(pf.problems.options {
     choices = { "script", "model", "random" } },
   { "beta", nil, "strength of the tie to the reference (default: 0.1 on CHAIN, else 0.4)", type = "number" },
   { "variant", "sigmoid", "loss: TRL's loss_type" },
-  { "anchor", nil, "weight of the right side's likelihood (default: 1 on CHAIN, else 0.05)", type = "number" },
-  { "steps", nil, "updates (default: 200 on CHAIN, else 8 passes over the data)", type = "integer" },
+  { "anchor", nil, "weight of the right side's likelihood (default: 10 on CHAIN, else 0.05)", type = "number" },
+  { "steps", nil, "updates (default: 150 on CHAIN, else 8 passes over the data)", type = "integer" },
   { "batch", 16, "pairs an update", min = 1 },
   { "lr", nil, "peak learning rate (default: 3e-4 on CHAIN, else 5e-7)", type = "number" },
 })
-pf.base.fill(opt, opt.data == "" and { beta = 0.1, anchor = 1, lr = 3e-4, steps = 200 }
+pf.base.fill(opt, opt.data == "" and { beta = 0.1, anchor = 10, lr = 3e-4, steps = 150 }
   or { beta = 0.4, anchor = 0.05, lr = 5e-7 })
 local run = pf.run(opt)
 

@@ -3,7 +3,8 @@
 --   same     the same after a shared prefix, step against step
 --   whole    whole answers as pairs: DPO, the paper's control
 --   rft      the likelihood of the right answers alone
--- On the tasks "cue" (CHAIN whose first operand tells, in the training split alone, which operation comes first) and
+-- On the tasks "cue" (CHAIN whose first operand tells, in the training split, which operation comes first, and in the
+-- others a wrong one) and
 -- "star" (star graphs), which the recipe gets as a user's own: rows with question and answer, and a verifier.
 local pf = require "pofit"
 
@@ -11,8 +12,8 @@ local M = {}
 
 -- chosen on the seeds from 101 on and the held-out split; measured on a split that nothing was chosen on
 M.tasks = {
-  cue = { kind = "chain", options = { modulus = 10, largest = 9, operands = { 3, 3 }, cue = { train = 0.95 },
-    splits = { "final" } } },
+  cue = { kind = "chain", options = { modulus = 10, largest = 9, operands = { 3, 3 }, splits = { "final" },
+    cue = { train = 0.98, preference = 0, heldout = 0, final = 0 } } },
   star = { kind = "star", options = { arms = 3, length = 2, splits = { "final" } } },
 }
 M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 1000, split = "final",
