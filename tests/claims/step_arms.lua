@@ -23,8 +23,8 @@ M.star = { task = "star", base_problems = 2000, base_steps = 800, problems = 400
 M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
 
 local OPTIONS <const> = {
-  full = { "--anchor", "1" }, same = { "--pairs", "same", "--anchor", "1" },
-  whole = { "--pairs", "whole", "--anchor", "1" }, rft = { "--pairs", "whole", "--variant", "sft", "--anchor", "0" } }
+  full = { "--anchor", "10" }, same = { "--pairs", "same", "--anchor", "10" },
+  whole = { "--pairs", "whole", "--anchor", "10" }, rft = { "--pairs", "whole", "--variant", "sft", "--anchor", "0" } }
 
 local function task_of(c)
   local t = M.tasks[c.set.task]
