@@ -12,7 +12,7 @@ say      = $(if $(filter 1,$V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 # ---- what we stand on ----
 PKGS     := lua5.4 openblas libzstd jansson libpcre2-8 libutf8proc
 DEB      := pkg-config liblua5.4-dev lua5.4 libopenblas-openmp-dev libzstd-dev libjansson-dev libpcre2-dev \
-            libutf8proc-dev libcmocka-dev
+            libutf8proc-dev libcmocka-dev zstd
 DEB_LINT := clang clang-format clang-tidy cppcheck lua-check
 PKGC     := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKGL     := $(shell pkg-config --libs $(filter-out lua5.4,$(PKGS)) 2>/dev/null)
