@@ -56,14 +56,8 @@ pf.train {
   model = policy, data = data, run = run, label = "onpolicy", seed = opt.seed, batch = opt.batch, lr = opt.lr,
   steps = opt.steps, warmup = 0.05, schedule = "linear",
   loss = function(model, batch)
-    local lp = pf.sum_by(model:logp(batch), batch.sequence, batch.sequences) -- [n] nats, summed over each answer
-    local rf = pf.sum_by(batch.ref_logp, batch.sequence, batch.sequences)
-    local chosen, length = lp:index(batch.chosen), batch.length:index(batch.chosen)
-    local loss, metrics = pf.loss.dpo { policy_chosen = chosen, policy_rejected = lp:index(batch.rejected),
-      ref_chosen = rf:index(batch.chosen), ref_rejected = rf:index(batch.rejected), beta = opt.beta,
-      variant = opt.variant, label_smoothing = opt.label_smoothing, len_chosen = length,
-      len_rejected = batch.length:index(batch.rejected) }
-    return pf.loss.mix { { loss, 1, metrics }, { -chosen:sum() / length:sum(), opt.sft_weight } }
+    return pf.loss.preference(model, batch, { beta = opt.beta, variant = opt.variant,
+      label_smoothing = opt.label_smoothing, anchor = opt.sft_weight })
   end,
 }
 run:finish { model = policy, before = before, after = set:measure(policy, 4), title = "On-policy preferences" }

@@ -125,4 +125,25 @@ function splits:list(split, n, first)
   return out
 end
 
+--- The steps that task:verify finds in a solution; without a problem, the text begins with one, which `mark` ends.
+---@param name string of the task
+---@param task table
+---@param text string
+---@param problem table|string|nil
+---@param mark string
+---@return table[] steps as in the verdict; first and last count in the given text
+function M.steps(name, task, text, problem, mark)
+  local skip = 0
+  if not problem then
+    skip = text:find(mark, 1, true)
+      or M.refuse(name, "the text holds no problem that ends with %s: %s", mark, text)
+    problem = text:sub(1, skip)
+  end
+  local steps = task:verify(problem, text:sub(skip + 1)).steps
+  for _, step in ipairs(steps) do
+    step.first, step.last = step.first + skip, step.last + skip
+  end
+  return steps
+end
+
 return M

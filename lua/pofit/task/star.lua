@@ -259,16 +259,7 @@ end
 ---@param problem? table|string
 ---@return table[] steps as in the verdict of star:verify; first and last count in the given text
 function star:steps(text, problem)
-  local skip = 0
-  if not problem then
-    skip = text:find("=", 1, true) or refuse("the text holds no problem that ends with =: %s", text)
-    problem = text:sub(1, skip)
-  end
-  local steps = self:verify(problem, text:sub(skip + 1)).steps
-  for _, step in ipairs(steps) do
-    step.first, step.last = step.first + skip, step.last + skip
-  end
-  return steps
+  return splits.steps("star", self, text, problem, "=")
 end
 
 -- ---- wrong steps, for pf.inject ----
