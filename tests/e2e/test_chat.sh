@@ -41,22 +41,40 @@ says 'No space left'
 fails 1 'no such model' "$POFIT" chat nowhere
 fails 2 'MODEL is required' "$POFIT" chat
 
-# in a terminal: Ctrl-C stops an answer and not the program
-if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
-    { sleep 1; printf '/hlp\r'; sleep 0.5; printf '\003'; sleep 0.5; printf 'Hi\r'; sleep 1; printf '\004'; } |
-        script -qec "'$POFIT' chat '$MODEL' --max-tokens 12" /dev/null > typescript 2>&1 || fail "chat in a terminal: $(cat typescript)"
-    for said in 'did you mean /help?' 'Ctrl-D or /quit ends' 'a second,'; do
-        grep -qF "$said" typescript || { cat typescript; fail "\"$said\" is not said in a terminal"; }
+# in a terminal: Ctrl-C stops an answer and not the program. Keys are typed when what they answer to is on the screen.
+when() { # when COUNT 'text' keys: type them once the screen has shown the text so often
+    tries=0
+    until [ "$(grep -cF -- "$2" screen)" -ge "$1" ] || [ $tries -ge 600 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
     done
+    printf "$3"
+}
+terminal() { # terminal MODEL TOKENS: chat there; the last line on the screen is its exit status
+    script -qfec "'$POFIT' chat '$1' --max-tokens $2; echo chat ended: \$?" screen >/dev/null 2>&1 || true
+}
+shown() { grep -qF -- "$1" screen || { tail -n 20 screen; fail "\"$1\" is not on the screen"; }; }
+if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    : > screen
+    { when 1 'Ctrl-D ends]' '/hlp\r'; when 1 'did you mean /help?' '\003'; when 1 'or /quit ends' 'Hi\r'
+        when 1 'a second,' '\004'; when 1 'chat ended' ''; } | terminal "$MODEL" 12
+    shown 'did you mean /help?'
+    shown 'Ctrl-D or /quit ends'
+    shown 'cut at --max-tokens 12'
+    shown 'chat ended: 0'
     "$POFIT" -e 'local tok = pf.tokenizer.load(...)
 pf.model.new({ model_type = "llama", architectures = { "LlamaForCausalLM" }, vocab_size = tok.size, hidden_size = 192,
   intermediate_size = 512, num_hidden_layers = 8, num_attention_heads = 4, num_key_value_heads = 4,
-  max_position_embeddings = 4096, rms_norm_eps = 1e-5, hidden_act = "silu" }, { tokenizer = tok }):save("slow")' "$MODEL"
-    { sleep 1; for _ in 1 2 3; do printf 'Hi\r'; sleep 1; printf '\003'; sleep 1; done; printf '/hlp\r'; sleep 1; printf '\004'; } |
-        script -qec "'$POFIT' chat slow --max-tokens 0" /dev/null > typescript 2>&1 || fail "interrupted answers: $(tail -n 5 typescript)"
-    [ "$(grep -c 'a second, interrupted' typescript)" = 3 ] || { tail -n 20 typescript; fail "three answers were to be interrupted"; }
-    grep -qF 'Ctrl-D or /quit ends' typescript && fail "Ctrl-C of an answer was taken for one at the prompt"
-    grep -qF 'did you mean /help?' typescript || fail "the conversation did not go on after Ctrl-C"
+  max_position_embeddings = 100000, rms_norm_eps = 1e-5, hidden_act = "silu" }, { tokenizer = tok }):save("slow")' "$MODEL"
+    : > screen
+    { when 1 'Ctrl-D ends]' 'Hi\r'
+        for n in 1 2 3; do sleep 0.7; printf '\003'; when $n ', interrupted' 'Hi\r'; done
+        sleep 0.7; printf '\003'; when 4 ', interrupted' '/hlp\r'; when 1 'did you mean /help?' '\004'; when 1 'chat ended' ''
+    } | terminal slow 0
+    [ "$(grep -cF 'a second, interrupted' screen)" = 4 ] || { tail -n 20 screen; fail "four answers were to be interrupted"; }
+    grep -qF 'Ctrl-D or /quit ends' screen && fail "Ctrl-C of an answer was taken for one at the prompt"
+    shown 'did you mean /help?'
+    shown 'chat ended: 0'
 else
     echo "SKIP chat in a terminal: script(1) is not installed"
 fi
