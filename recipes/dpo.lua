@@ -17,9 +17,9 @@ local opt = pf.options {
   { "variant", "sigmoid", "loss: TRL's loss_type" },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
   { "sft_weight", nil, "weight of the chosen answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
-  { "steps", nil, "updates (default: 150 on CHAIN, else one pass over the data)", type = "integer" },
+  { "steps", nil, "updates (default: 300 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 32, "pairs an update", min = 1 },
-  { "lr", nil, "peak learning rate (default: 1e-3 on CHAIN, else 5e-6)", type = "number" },
+  { "lr", nil, "peak learning rate (default: 3e-3 on CHAIN, else 5e-6)", type = "number" },
   { "problems", 1500, "CHAIN problems to sample on", min = 1 },
   { "samples", 16, "samples a problem", min = 2 },
   { "temperature", 1.5, "of these samples: a policy that is sure of its mistakes shows little else at 1", above = 0 },
@@ -29,7 +29,7 @@ local opt = pf.options {
   pf.data.options, -- columns, max_length, truncation, ...
 }
 -- what suits a policy of 150 thousand parameters is too much for a larger one
-pf.base.fill(opt, opt.data == "" and { lr = 1e-3, sft_weight = 10, steps = 150 } or { lr = 5e-6, sft_weight = 0 })
+pf.base.fill(opt, opt.data == "" and { lr = 3e-3, sft_weight = 10, steps = 300 } or { lr = 5e-6, sft_weight = 0 })
 local run = pf.run(opt)
 -- (1) the policy pi, and the reference: the policy as it is now
 local policy = pf.model.open(opt, function() return pf.base.policy(opt.seed) end)

@@ -1,14 +1,17 @@
 -- Does the contrast help? DPO against plain supervised fine-tuning on the same chosen answers: the same start, the same
 -- rows in the same order, as many updates. For seeds 1 to 5, each with a base policy of its own, on the problems of a
 -- split that no setting was chosen on; as the table of README.
---   pofit tests/claims/control.lua [--seeds 1,2,3,4,5] [--control-lr 1e-3] [--split final]
+--   pofit tests/claims/control.lua [--seeds 1,2,3,4,5] [--control-lr 3e-3] [--split final]
+local here = arg[0]:match("^(.*/)") or "./"
+package.path = here .. "?.lua;" .. package.path
 local pf = require "pofit"
+local imitate = require "dpo_arms".imitate
 
 local opt = pf.options {
   "DPO and its control, seed by seed.",
   { "name", "control", "the runs are kept in runs/NAME-..." },
   { "seeds", { 1, 2, 3, 4, 5 }, "seeds to run", of = "integer" },
-  { "control_lr", 1e-3, "peak learning rate of the control", above = 0 },
+  { "control_lr", 3e-3, "peak learning rate of the control; chosen, as DPO's, on the seeds from 101 on", above = 0 },
   { "split", "final", "the split of CHAIN to measure on; settings were chosen on heldout" },
   { "problems", 800, "problems to measure on", min = 1 },
 }
@@ -24,24 +27,6 @@ local function points(a, b, seed)
   return ("%+.1f [%+.1f, %+.1f]"):format(100 * s.difference, 100 * s.low, 100 * s.high)
 end
 
--- the control: likelihood of the chosen answers alone, on the rows that DPO was trained on
-local function control(policy, name, seed)
-  local config = pf.json.decode(pf.sys.read("runs/" .. name .. "/config.json"))
-  local steps = 0
-  for _ in pf.sys.lines("runs/" .. name .. "/metrics.jsonl") do steps = steps + 1 end
-  local pairs = pf.data.preference(pf.data.jsonl("runs/" .. name .. "/pairs.jsonl"), policy.tokenizer)
-  local train = pairs:split(config.heldout_share, seed)
-  pf.train {
-    model = policy, data = train, seed = seed, batch = config.batch, steps = steps, lr = opt.control_lr,
-    warmup = 0.07, schedule = "linear", label = "sft", quiet = opt.quiet,
-    loss = function(model, batch)
-      local logp = pf.sum_by(model:logp(batch), batch.sequence, batch.sequences):index(batch.chosen)
-      return -logp:sum() / batch.length:index(batch.chosen):sum()
-    end,
-  }
-  return measure(policy, seed)
-end
-
 print("| seed | base | DPO | control | DPO - base [95 %] | DPO - control [95 %] |")
 print("| --- | --- | --- | --- | --- | --- |")
 for _, seed in ipairs(opt.seeds) do
@@ -52,7 +37,8 @@ for _, seed in ipairs(opt.seeds) do
   local base = pf.base.policy(seed)
   local before = measure(base, seed)
   local dpo = measure(pf.model.load("runs/" .. name .. "/model"), seed)
-  local sft = control(base, name, seed)
+  imitate(base, "runs/" .. name, { seed = seed, lr = opt.control_lr, quiet = opt.quiet })
+  local sft = measure(base, seed)
   for k, score in ipairs(before.scores) do
     local b, d, c = score[2], dpo.scores[k][2], sft.scores[k][2]
     print(("| %d %s | %s | %s | %s | %s | %s |"):format(seed, k == 1 and "greedy" or "sampled", percent(b), percent(d),

@@ -14,11 +14,11 @@ local M = {}
 M.tasks = {
   cue = { kind = "chain", options = { modulus = 10, largest = 9, operands = { 3, 3 }, splits = { "final" },
     cue = { train = 0.98, preference = 0, heldout = 0, final = 0 } } },
-  star = { kind = "star", options = { arms = 2, length = 3, splits = { "final" } } },
+  star = { kind = "star", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
 }
 M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 1000, split = "final",
   samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 24 }
-M.star = { task = "star", base_problems = 4000, base_steps = 6000, problems = 400, heldout = 1000, split = "final",
+M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 400, heldout = 1000, split = "final",
   samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 8 }
 M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
 
