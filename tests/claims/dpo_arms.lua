@@ -1,4 +1,5 @@
--- The arms of the claim on DPO (row 58), and of the table of control.lua: the same start, rows, order and updates.
+-- The arms of the claims on DPO (row 58), and of the table of control.lua: the same start, rows, order and updates.
+--   start   the base policy as it is
 --   dpo     recipes/dpo.lua as it comes
 --   sft     the likelihood of the chosen answers alone
 local pf = require "pofit"
@@ -37,22 +38,32 @@ local function accuracy(c, name, model)
   end).accuracy
 end
 
---- Results of the claim: greedy accuracy of both arms.
-function M.compare(c)
+-- model, budget
+local function arm(c, name, run)
+  if name == "start" then return c:base(), {} end
+  local samples = c.set.problems * c.set.samples
+  if name == "dpo" then return run.model, { samples = samples, updates = #run.rows } end
+  local model, made = c:arm("dpo-sft", c.set, function()
+    local policy = c:base()
+    return policy, { updates = M.imitate(policy, run.dir, { seed = c.seed, lr = tonumber(c.set.lr), quiet = true }) }
+  end)
+  return model, { samples = samples, updates = made.updates }
+end
+
+--- Results of a claim that compares the greedy accuracy of DPO with that of another arm ("start", "sft").
+function M.compare(c, other)
   local _, base = c:base()
   local words = { "--model", base, "--heldout", "20" }
   for _, name in ipairs { "problems", "samples", "steps", "batch", "lr" } do
     table.move({ "--" .. name, tostring(c.set[name]) }, 1, 2, #words + 1, words)
   end
   local run = c:recipe("dpo", words)
-  local sft, made = c:arm("dpo-sft", c.set, function()
-    local policy = c:base()
-    return policy, { updates = M.imitate(policy, run.dir, { seed = c.seed, lr = tonumber(c.set.lr), quiet = true }) }
-  end)
-  local samples = c.set.problems * c.set.samples
-  return { better = accuracy(c, "dpo", run.model), worse = accuracy(c, "sft", sft),
-    budget = { better = { samples = samples, updates = #run.rows }, worse = { samples = samples, updates = made.updates } },
-    curves = { title = "loss", better = c:curve(run.rows, "loss"), worse = {} } }
+  local out = { budget = {}, curves = { title = "loss", better = c:curve(run.rows, "loss"), worse = {} } }
+  for side, name in pairs { better = "dpo", worse = other } do
+    local model, budget = arm(c, name, run)
+    out[side], out.budget[side] = accuracy(c, name, model), budget
+  end
+  return out
 end
 
 return M

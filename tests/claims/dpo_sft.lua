@@ -6,5 +6,5 @@ return {
   title = "DPO solves more problems than supervised fine-tuning on the chosen answers",
   better = "DPO", worse = "SFT on the chosen answers", metric = "greedy accuracy", minimum = 0.01,
   settings = dpo.settings, quick = dpo.quick,
-  run = function(_, c) return dpo.compare(c) end,
+  run = function(_, c) return dpo.compare(c, "sft") end,
 }
