@@ -26,7 +26,7 @@ return {
   title = "On-policy DPO solves more problems than imitation of samples of the start",
   better = "DPO, on-policy", worse = "likelihood of right samples, off-policy", metric = "greedy accuracy",
   minimum = 0.02,
-  settings = { problems = 600, heldout = 1000, split = "final", samples = 8, steps = 200, batch = 16, max_tokens = 40 },
+  settings = { problems = 600, heldout = 800, split = "final", samples = 8, steps = 200, batch = 16, max_tokens = 40 },
   quick = { problems = 60, heldout = 40, samples = 4, steps = 4 },
   run = function(_, c)
     local better, cost, curve = measure(c, "on")

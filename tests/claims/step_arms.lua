@@ -16,15 +16,16 @@ M.tasks = {
     cue = { train = 0.98, preference = 0, heldout = 0, final = 0 } } },
   star = { kind = "star", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
 }
-M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 1000, split = "final",
-  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 24 }
-M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 400, heldout = 1000, split = "final",
-  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", max_tokens = 8 }
+M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 800, split = "final",
+  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", anchor = 10,
+  max_tokens = 24 }
+M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 15000, heldout = 1000, split = "final",
+  samples = 4, wrong = 1, rollouts = 4, steps = 1000, batch = 32, lr = "1e-3", anchor = 1, max_tokens = 8 }
 M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
 
 local OPTIONS <const> = {
-  full = { "--anchor", "10" }, same = { "--pairs", "same", "--anchor", "10" },
-  whole = { "--pairs", "whole", "--anchor", "10" }, rft = { "--pairs", "whole", "--variant", "sft", "--anchor", "0" } }
+  full = {}, same = { "--pairs", "same" }, whole = { "--pairs", "whole" },
+  rft = { "--pairs", "whole", "--variant", "sft" } }
 
 local function task_of(c)
   local t = M.tasks[c.set.task]
@@ -69,9 +70,10 @@ local function arm(c, name)
   local dir = own(c)
   local words = { "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
     "--heldout_share", "0.01", "--cache", c.cache }
-  for _, word in ipairs { "samples", "wrong", "rollouts", "steps", "batch", "lr", "max_tokens" } do
+  for _, word in ipairs { "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr", "max_tokens" } do
     table.move({ "--" .. word, tostring(c.set[word]) }, 1, 2, #words + 1, words)
   end
+  table.move({ "--anchor", name == "rft" and "0" or tostring(c.set.anchor) }, 1, 2, #words + 1, words)
   return c:recipe("step_advantage", table.move(OPTIONS[name], 1, #OPTIONS[name], #words + 1, words))
 end
 
