@@ -1,7 +1,11 @@
 /* Parsing through jansson, typed values, quoting. */
 #include "file/json.h"
 
+#include <strings.h>
+
 #include "file/file.h"
+
+#define JSON_MARK "\xEF\xB7\x90" /* U+FDD0, a noncharacter */
 
 static json_t *json_bad_utf8(pf_ctx *ctx, const char *text, size_t bad, const char *what) {
     size_t line = 1, from = 0;
@@ -21,13 +25,35 @@ static bool json_too_big(const char *digits, size_t n) {
     return n > 19 || (n == 19 && memcmp(digits, most, 19) > 0);
 }
 
-/* A copy in which every integer beyond 64 bits is written as a real number, which jansson can hold: configurations
- * are in use that give int(1e30) for "no limit". */
-static pf_status json_widen(pf_ctx *ctx, const char *text, size_t len, pfi_buf *out) {
+/* Copy the escape at text[0] or the character at text[0] == JSON_MARK[0] with what jansson cannot hold hidden behind
+ * the mark. *n: what was read. */
+static pf_status json_hide(pf_ctx *ctx, pfi_buf *out, const char *text, size_t len, size_t *n) {
+    bool mark = false, nul = false;
+    *n = *text == '\\' && len > 1 ? 2 : 1;
+    if (len >= 6 && text[0] == '\\' && text[1] == 'u') {
+        nul = memcmp(text + 2, "0000", 4) == 0;
+        mark = strncasecmp(text + 2, "fdd0", 4) == 0;
+        if (nul || mark) *n = 6;
+    } else if (len >= 3 && memcmp(text, JSON_MARK, 3) == 0) {
+        mark = true;
+        *n = 3;
+    }
+    if (!nul && !mark) return pfi_buf_add(ctx, out, text, *n);
+    return pfi_buf_str(ctx, out, nul ? JSON_MARK "0" : JSON_MARK "1");
+}
+
+/* A copy that jansson can hold. An integer beyond 64 bits is written as a real number: configurations are in use that
+ * give int(1e30) for "no limit". With hide, U+0000 in strings, which it does not take in a key, becomes a mark and "0",
+ * the mark itself a mark and "1". */
+static pf_status json_rewrite(pf_ctx *ctx, const char *text, size_t len, bool hide, pfi_buf *out) {
     bool string = false;
     PF_TRY(pfi_buf_reserve(ctx, out, len + len / 8));
     for (size_t i = 0, n; i < len; i += n) {
         n = 0;
+        if (hide && string && text[i] != '"') {
+            PF_TRY(json_hide(ctx, out, text + i, len - i, &n));
+            continue;
+        }
         while (!string && i + n < len && text[i + n] >= '0' && text[i + n] <= '9') n++;
         bool real = n && ((i && strchr(".eE+", text[i - 1])) || (i + n < len && strchr(".eE", text[i + n])));
         bool big = n && !real && json_too_big(text + i, n);
@@ -39,20 +65,39 @@ static pf_status json_widen(pf_ctx *ctx, const char *text, size_t len, pfi_buf *
     return PF_OK;
 }
 
-/* *s: PF_NOMEM if our own memory ran out */
-static json_t *json_load(pf_ctx *ctx, const char *text, size_t len, size_t flags, json_error_t *e, pf_status *s) {
+size_t pfi_json_reveal(char *out, const char *text, size_t len) {
+    size_t n = 0;
+    for (size_t i = 0; i < len; n++) {
+        bool mark = len - i >= 4 && memcmp(text + i, JSON_MARK, 3) == 0;
+        if (mark && text[i + 3] == '1') { /* a mark that was one already */
+            memcpy(out + n, JSON_MARK, 3);
+            n += 2;
+        } else {
+            out[n] = mark ? 0 : text[i];
+        }
+        i += mark ? 4 : 1;
+    }
+    return n;
+}
+
+/* hidden: NULL, or where U+0000 in keys may be hidden, and whether it was. *s: PF_NOMEM if our own memory ran out */
+static json_t *json_load(pf_ctx *ctx, const char *text, size_t len, size_t flags, json_error_t *e, bool *hidden,
+                         pf_status *s) {
     *s = PF_OK;
     flags |= JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_t *v = json_loadb(text, len, flags, e);
-    if (v || json_error_code(e) != json_error_numeric_overflow || strncmp(e->text, "too big", 7) != 0) return v;
-    pfi_buf wide = {0};
-    *s = json_widen(ctx, text, len, &wide);
-    if (*s == PF_OK) v = json_loadb(wide.data, wide.len, flags, e);
-    pfi_buf_free(ctx, &wide);
+    bool big = !v && json_error_code(e) == json_error_numeric_overflow && strncmp(e->text, "too big", 7) == 0;
+    bool nul = !v && json_error_code(e) == json_error_null_byte_in_key;
+    if (hidden) *hidden = big || nul;
+    if (!big && !(nul && hidden)) return v;
+    pfi_buf copy = {0};
+    *s = json_rewrite(ctx, text, len, hidden != NULL, &copy);
+    if (*s == PF_OK) v = json_loadb(copy.data, copy.len, flags, e);
+    pfi_buf_free(ctx, &copy);
     return v;
 }
 
-static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what, size_t flags) {
+static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what, size_t flags, bool *hidden) {
     json_error_t e;
     const char *nul = memchr(text, 0, len); /* jansson takes it for the end */
     if (nul) {
@@ -66,21 +111,27 @@ static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char 
     size_t bad = pfi_utf8_check(text, len);
     if (bad < len) return json_bad_utf8(ctx, text, bad, what);
     pf_status s;
-    json_t *v = json_load(ctx, text, len, flags, &e, &s);
+    json_t *v = json_load(ctx, text, len, flags, &e, hidden, &s);
     if (v || s != PF_OK) return v;
     if (json_error_code(&e) == json_error_out_of_memory)
         pfi_fail(ctx, PF_NOMEM, "%s: not enough memory to parse it", what);
+    else if (json_error_code(&e) == json_error_null_byte_in_key)
+        pfi_fail(ctx, PF_UNSUPPORTED, "%s:%d:%d: a key with U+0000 is supported in data only", what, e.line, e.column);
     else
         pfi_fail(ctx, PF_FORMAT, "%s:%d:%d: not valid JSON: %s", what, e.line, e.column, e.text);
     return NULL;
 }
 
+json_t *pfi_json_parse_hidden(pf_ctx *ctx, const char *text, size_t len, const char *what, bool *hidden) {
+    return json_parse(ctx, text, len, what, 0, hidden);
+}
+
 json_t *pfi_json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what) {
-    return json_parse(ctx, text, len, what, 0);
+    return json_parse(ctx, text, len, what, 0, NULL);
 }
 
 json_t *pfi_json_parse_unique(pf_ctx *ctx, const char *text, size_t len, const char *what) {
-    return json_parse(ctx, text, len, what, JSON_REJECT_DUPLICATES);
+    return json_parse(ctx, text, len, what, JSON_REJECT_DUPLICATES, NULL);
 }
 
 json_t *pfi_json_load(pf_ctx *ctx, const char *path) {

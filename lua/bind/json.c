@@ -102,6 +102,7 @@ static void json_push_keys(lua_State *L, int idx) {
 
 typedef struct json_box {
     json_t *v;
+    bool hidden; /* as pfi_json_parse_hidden says */
 } json_box;
 
 static int json_box_gc(lua_State *L) {
@@ -116,7 +117,7 @@ static void json_set_array(lua_State *L) {
     lua_setmetatable(L, -2);
 }
 
-/* give the object on top the metatable for its list of keys, found by the keys joined */
+/* give the object on top the metatable for its list of keys, found by the keys joined by a byte that UTF-8 never has */
 static void json_set_order(lua_State *L, int keys) {
     luaL_Buffer b;
     lua_Integer n = (lua_Integer)lua_rawlen(L, keys);
@@ -124,7 +125,7 @@ static void json_set_order(lua_State *L, int keys) {
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, keys, i);
         luaL_addvalue(&b);
-        luaL_addchar(&b, 0);
+        luaL_addchar(&b, (char)0xFF);
     }
     luaL_pushresult(&b);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &json_objects);
@@ -144,38 +145,48 @@ static void json_set_order(lua_State *L, int keys) {
     lua_pop(L, 2);
 }
 
-static void json_push_value(lua_State *L, json_t *v);
+static void json_push_string(lua_State *L, const char *s, size_t n, bool hidden) {
+    luaL_Buffer b;
+    if (!hidden) {
+        lua_pushlstring(L, s, n);
+        return;
+    }
+    char *out = luaL_buffinitsize(L, &b, n);
+    luaL_pushresultsize(&b, pfi_json_reveal(out, s, n));
+}
 
-static void json_push_object(lua_State *L, json_t *v) {
+static void json_push_value(lua_State *L, json_t *v, bool hidden);
+
+static void json_push_object(lua_State *L, json_t *v, bool hidden) {
     const char *key;
     json_t *item;
     int n = (int)json_object_size(v), i = 0;
     lua_createtable(L, n, 0);
     lua_createtable(L, 0, n);
     json_object_foreach(v, key, item) {
-        lua_pushstring(L, key);
+        json_push_string(L, key, strlen(key), hidden);
         lua_pushvalue(L, -1);
         lua_rawseti(L, -4, ++i);
-        json_push_value(L, item);
+        json_push_value(L, item, hidden);
         lua_rawset(L, -3);
     }
     json_set_order(L, lua_gettop(L) - 1);
     lua_remove(L, -2);
 }
 
-static void json_push_value(lua_State *L, json_t *v) {
+static void json_push_value(lua_State *L, json_t *v, bool hidden) {
     luaL_checkstack(L, 12, "json");
     switch (json_typeof(v)) {
-    case JSON_OBJECT: json_push_object(L, v); break;
+    case JSON_OBJECT: json_push_object(L, v, hidden); break;
     case JSON_ARRAY:
         lua_createtable(L, (int)json_array_size(v), 0);
         for (size_t i = 0; i < json_array_size(v); i++) {
-            json_push_value(L, json_array_get(v, i));
+            json_push_value(L, json_array_get(v, i), hidden);
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         json_set_array(L);
         break;
-    case JSON_STRING: lua_pushlstring(L, json_string_value(v), json_string_length(v)); break;
+    case JSON_STRING: json_push_string(L, json_string_value(v), json_string_length(v), hidden); break;
     case JSON_INTEGER: lua_pushinteger(L, json_integer_value(v)); break;
     case JSON_REAL: lua_pushnumber(L, json_real_value(v)); break;
     case JSON_TRUE:
@@ -192,9 +203,9 @@ static int json_decode(lua_State *L) {
     b->v = NULL;
     lpf_push_class(L, "pofit.json.value", json_box_gc);
     lua_setmetatable(L, -2);
-    b->v = pfi_json_parse(lpf_ctx(L), text, n, what);
+    b->v = pfi_json_parse_hidden(lpf_ctx(L), text, n, what, &b->hidden);
     if (!b->v) lpf_raise(L);
-    json_push_value(L, b->v);
+    json_push_value(L, b->v, b->hidden);
     return 1;
 }
 

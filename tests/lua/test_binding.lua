@@ -94,6 +94,13 @@ check.test("JSON keeps order, kind and numbers", function()
   for _, x in ipairs(numbers) do
     check.eq(json.decode(json.encode(x)), x)
   end
+  local null = [[{"foo\u0000bar": "\u0000﷐\uFDD0", "\u0000": {"a\u0000b": 1}, "a": {"b": 99999999999999999999, "a": 2}}]]
+  local read = json.decode(null)
+  check.eq({ read["foo\0bar"], read["\0"]["a\0b"] }, { "\0\u{FDD0}\u{FDD0}", 1 })
+  check.eq(json.encode(read), '{"foo\\u0000bar": "\\u0000\u{FDD0}\u{FDD0}", "\\u0000": {"a\\u0000b": 1}, ' ..
+    '"a": {"b": 1e+20, "a": 2}}')
+  check.eq(json.decode(json.encode(read)), read)
+  check.eq(json.encode(json.decode '[{"d\\u0000c": 1}, {"d": 1, "c": 2}]'), '[{"d\\u0000c": 1}, {"d": 1, "c": 2}]')
   check.eq(json.encode({ 1, { x = 2 } }, { indent = 2 }), '[1,\n  {\n    "x": 2\n  }\n]')
   check.eq(json.encode(json.array {}), "[]")
   check.eq(json.encode(json.object({ b = 1, a = 2 }, { "b", "a" })), '{"b": 1, "a": 2}')
