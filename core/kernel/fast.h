@@ -10,6 +10,9 @@
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) &&                           \
     !defined(__SANITIZE_ADDRESS__)
 #define PFK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+/* Nobody reads the floating-point exception flags. While GCC keeps them exact, it leaves the comparisons of pfk_exp as
+ * branches, and loops over it are scalar on processors without AVX-512. */
+#pragma GCC optimize("no-trapping-math")
 #else
 #define PFK_CLONES
 #endif
