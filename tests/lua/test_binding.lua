@@ -94,7 +94,8 @@ check.test("JSON keeps order, kind and numbers", function()
   for _, x in ipairs(numbers) do
     check.eq(json.decode(json.encode(x)), x)
   end
-  local null = [[{"foo\u0000bar": "\u0000﷐\uFDD0", "\u0000": {"a\u0000b": 1}, "a": {"b": 99999999999999999999, "a": 2}}]]
+  local null = [[{"foo\u0000bar": "\u0000﷐\uFDD0", "\u0000": {"a\u0000b": 1},
+    "a": {"b": 99999999999999999999, "a": 2}}]]
   local read = json.decode(null)
   check.eq({ read["foo\0bar"], read["\0"]["a\0b"] }, { "\0\u{FDD0}\u{FDD0}", 1 })
   check.eq(json.encode(read), '{"foo\\u0000bar": "\\u0000\u{FDD0}\u{FDD0}", "\\u0000": {"a\\u0000b": 1}, ' ..
