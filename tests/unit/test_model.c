@@ -358,7 +358,7 @@ static pf_tensor *attend(pf_ctx *ctx, pf_tensor *x, int64_t branches, const doub
     const int64_t more = branches + 1;
     pf_tensor *s = pf_tensor_from(ctx, PF_I32, 1, &more, start, (size_t)more);
     pf_tensor *p = pf_tensor_from(ctx, PF_I32, 1, &branches, parent, (size_t)branches);
-    pf_tensor *o = pfi_apply(ctx, "attention", (pf_tensor *[]){x, x, x, s, p}, (double[]){(double)NAN, 0}, NULL, 0);
+    pf_tensor *o = pfi_apply(ctx, "attention", (pf_tensor *[]){x, x, x, s, p}, (double[]){(double)NAN, 0, 0}, NULL, 0);
     pf_tensor_free(s);
     pf_tensor_free(p);
     return o;
