@@ -4,6 +4,7 @@ set -u
 build=$1
 shift
 cd "$(dirname "$0")/.." || exit 2
+jobs=$(nproc) # before OMP_NUM_THREADS is set, which nproc goes by
 export POFIT_VALGRIND=1 OMP_NUM_THREADS=1
 export build
 
@@ -27,7 +28,7 @@ if [ "${VALGRIND_ONE:-}" ]; then
 fi
 tests=$(for t in tests/unit/test_*.c; do echo "$build/tests/$(basename "$t" .c)"; done)
 if [ $# -gt 0 ]; then tests=$(echo "$tests" | grep -E "$(printf '%s\n' "$@" | paste -sd '|' -)"); fi
-if echo "$tests" | xargs -P "$(nproc)" -I{} env VALGRIND_ONE={} "$0" "$build"; then
+if echo "$tests" | xargs -P "$jobs" -I{} env VALGRIND_ONE={} "$0" "$build"; then
     echo "clean under valgrind"
 else
     echo "failed under valgrind"
