@@ -10,6 +10,7 @@
 
 struct pfi_weights {
     pf_ctx *ctx;
+    char *name;
     pfi_st **st;
     size_t n, count; /* shards, tensors */
     pfi_gguf *gguf;  /* instead of shards */
@@ -171,9 +172,11 @@ pf_status pfi_weights_open(pf_ctx *ctx, const char *path, pfi_weights **out) {
     w->ctx = ctx;
     pfi_hold(ctx);
     bool dir = pfi_file_is_dir(path);
-    pf_status s = !dir && weights_ends(path, ".safetensors") ? weights_add(w, path)
-                  : !dir && pfi_gguf_is(path)                ? weights_gguf(w, path)
-                                                             : weights_dir(w, path);
+    w->name = pfi_strndup(ctx, path, strlen(path));
+    pf_status s = !w->name                                     ? PF_NOMEM
+                  : !dir && weights_ends(path, ".safetensors") ? weights_add(w, path)
+                  : !dir && pfi_gguf_is(path)                  ? weights_gguf(w, path)
+                                                               : weights_dir(w, path);
     if (s == PF_OK) {
         *out = w;
         return s;
@@ -188,11 +191,14 @@ void pfi_weights_close(pfi_weights *w) {
     for (size_t i = 0; i < w->n; i++) pfi_st_release(w->st[i]);
     pfi_gguf_release(w->gguf);
     pfi_free(ctx, w->st);
+    pfi_free(ctx, w->name);
     pfi_free(ctx, w);
     pfi_release(ctx);
 }
 
 size_t pfi_weights_count(const pfi_weights *w) { return w->count; }
+
+const char *pfi_weights_name(const pfi_weights *w) { return w->name; }
 
 const pfi_weight *pfi_weights_at(const pfi_weights *w, size_t i) {
     if (w->gguf) return pfi_gguf_at(w->gguf, i);

@@ -35,6 +35,7 @@ size_t pfi_weights_count(const pfi_weights *w);
 const pfi_weight *pfi_weights_at(const pfi_weights *w, size_t i); /* in the order of file and data; NULL beyond */
 const pfi_weight *pfi_weights_find(const pfi_weights *w, const char *name); /* NULL if there is none */
 pf_tensor *pfi_weights_tensor(const pfi_weights *w, const pfi_weight *t);   /* pfi_weight_tensor of one of w's */
+const char *pfi_weights_name(const pfi_weights *w);                         /* what it was opened as, for messages */
 pfi_gguf *pfi_weights_gguf(const pfi_weights *w); /* borrowed, for its metadata; NULL if this is no GGUF file */
 
 /* Write the weights of a directory or file as safetensors into dir: as type F32, F16 or BF16, or, with PF_DTYPES, as

@@ -14,8 +14,8 @@ static pf_status load_check_slot(pf_ctx *ctx, const pfi_weights *w, const pfi_sl
     const bool gguf = pfi_weights_gguf(w), turned = !gguf && slot->flags & PFI_TURNED;
     const pfi_weight *from = pfi_weights_find(w, load_name(slot, gguf));
     if (!from)
-        return pfi_fail(ctx, PF_FORMAT, "the weights have no tensor \"%s\", which %s asks for", load_name(slot, gguf),
-                        gguf ? "the metadata" : "config.json");
+        return pfi_fail(ctx, PF_FORMAT, "%s: the weights have no tensor \"%s\", which %s asks for", pfi_weights_name(w),
+                        load_name(slot, gguf), gguf ? "the metadata" : "config.json");
     const int64_t want[2] = {slot->dim[turned ? 1 : 0], slot->dim[turned ? 0 : 1]};
     bool fits = from->nd == slot->nd;
     for (int i = 0; fits && i < slot->nd; i++) fits = from->dim[i] == want[i];
@@ -123,6 +123,21 @@ static bool load_derived(const pf_model *m, const char *name) {
     return false;
 }
 
+/* Some files repeat a tied embedding as the head. A head that differs would be ignored without a word, while
+ * transformers 5 uses it. */
+static pf_status load_check_head(const pf_model *m, const pfi_weights *w) {
+    const char *name = pfi_family_names(m->family)[m->names].head;
+    const pfi_weight *head = m->config.tied ? pfi_weights_find(w, name) : NULL, *same = NULL;
+    for (int i = 0; head && i < m->slots.n; i++)
+        if (m->slots.slot[i].field == &m->embedding) same = pfi_weights_find(w, m->slots.slot[i].name);
+    if (!same || (head->pf == same->pf && head->bytes == same->bytes && !memcmp(head->data, same->data, same->bytes)))
+        return PF_OK;
+    return pfi_fail(m->ctx, PF_UNSUPPORTED,
+                    "%s: tensor \"%s\" differs from \"%s\", but config.json says they are one: set tie_word_embeddings "
+                    "to false to use both, or remove the tensor",
+                    head->file, name, same->name);
+}
+
 static pf_status load_aside(pf_model *m, const pfi_weights *w, const pfi_weight *from) {
     pf_tensor **list = pfi_realloc(m->ctx, m->aside, (size_t)(m->n_aside + 1) * sizeof *list);
     if (!list) return PF_NOMEM;
@@ -151,8 +166,9 @@ static pf_status load_leftover(pf_model *m, const pfi_weights *w) {
         if (!wanted && aside && *aside)
             PF_TRY(load_aside(m, w, t));
         else if (!wanted)
-            return pfi_fail(m->ctx, PF_UNSUPPORTED, "the weights hold a tensor \"%s\" that a %s model does not have",
-                            t->name, m->family->model_type);
+            return pfi_fail(m->ctx, PF_UNSUPPORTED,
+                            "%s: the weights hold a tensor \"%s\" that a %s model does not have", t->file, t->name,
+                            m->family->model_type);
     }
     return PF_OK;
 }
@@ -229,6 +245,7 @@ static pf_status load_weights(pf_model *m, pfi_weights *w) {
     if (!pfi_weights_gguf(w)) load_names(m, w);
     PF_TRY(pfi_model_prepare(m));
     PF_TRY(load_check(m, w));
+    if (!pfi_weights_gguf(w)) PF_TRY(load_check_head(m, w));
     PF_TRY(pfi_model_fill(m, load_make, w));
     return load_leftover(m, w);
 }

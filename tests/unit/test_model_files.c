@@ -188,6 +188,27 @@ static void test_weights_refused(void **state) {
     support_close(ctx);
 }
 
+/* a head beside a tied embedding: the embedding once more is fine, another one would be lost */
+static void test_tied_head(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pf_model *m, *again;
+    support_ok(ctx, pf_model_new(ctx, config_of("llama", ""), NULL, 1, &m));
+    assert_false(m->config.tied);
+    support_ok(ctx, pf_model_save(m, support_path("tied")));
+    put("tied/config.json", config_of("llama", "\"tie_word_embeddings\": true"));
+    support_fails(ctx, pf_model_load(ctx, support_path("tied"), PF_F32, &again), PF_UNSUPPORTED,
+                  "tied/model.safetensors: tensor \"lm_head.weight\" differs from \"model.embed_tokens.weight\"");
+    memcpy(pfi_data(m->head.w), pfi_data(m->embedding), pfi_numel(m->embedding) * sizeof(float));
+    support_ok(ctx, pf_model_save(m, support_path("same")));
+    put("same/config.json", config_of("llama", "\"tie_word_embeddings\": true"));
+    support_ok(ctx, pf_model_load(ctx, support_path("same"), PF_F32, &again));
+    assert_true(again->head.w == again->embedding);
+    pf_model_free(again);
+    pf_model_free(m);
+    support_close(ctx);
+}
+
 /* ---- memory ---- */
 
 static pf_status load_and_save(pf_ctx *ctx, void *ud) {
@@ -218,7 +239,8 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused_by_name), cmocka_unit_test(test_longrope),
-                                       cmocka_unit_test(test_beside), cmocka_unit_test(test_weights_refused),
+                                       cmocka_unit_test(test_beside),          cmocka_unit_test(test_weights_refused),
+                                       cmocka_unit_test(test_tied_head),      
                                        cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
