@@ -76,8 +76,8 @@ pf_status pfi_config_eos(pf_ctx *ctx, json_t *json, const char *file, pfi_config
         json_t *id = json_is_array(v) ? json_array_get(v, i) : v;
         json_int_t x = json_is_integer(id) ? json_integer_value(id) : -1;
         if (x < 0 || x >= out->vocab)
-            return pfi_fail(ctx, PF_FORMAT, "%s: eos_token_id must be an id below vocab_size %lld, or a list of such",
-                            file, (long long)out->vocab);
+            return pfi_fail(ctx, PF_FORMAT, "%s: eos_token_id has %s, expected ids below vocab_size %lld", file,
+                            PFI_JSON_FOUND(id), (long long)out->vocab);
         out->eos[out->n_eos++] = (int32_t)x;
     }
     return PF_OK;
@@ -95,6 +95,8 @@ static pf_status config_parse(pf_ctx *ctx, json_t *json, const char *file, const
     PF_TRY((*family)->config(ctx, json, file, out));
     PF_TRY(pfi_json_int_opt(ctx, json, "bos_token_id", file, &bos));
     PF_TRY(pfi_json_number_opt(ctx, json, "initializer_range", file, &out->init_range));
+    if (out->norm_eps < 0)
+        return pfi_fail(ctx, PF_FORMAT, "%s: the epsilon of the norms is %g, expected at least 0", file, out->norm_eps);
     out->bos = bos >= 0 && bos < out->vocab ? (int32_t)bos : -1;
     return pfi_config_eos(ctx, json, file, out);
 }

@@ -79,8 +79,13 @@ static const char *gguf_full(const gguf_read *r, const char *key, char buf[128])
     return buf;
 }
 
+/* *out is left alone where the key is not there. JSON has neither infinity nor NaN */
 static pf_status gguf_number(const gguf_read *r, const char *key, double *out) {
-    return pfi_gguf_number_opt(r->g, gguf_full(r, key, (char[128]){0}), out);
+    double x = 0;
+    const char *full = gguf_full(r, key, (char[128]){0});
+    PF_TRY(pfi_gguf_number_opt(r->g, full, &x));
+    if (!isfinite(x)) return pfi_fail(r->ctx, PF_FORMAT, "%s: key \"%s\" is %g", pfi_gguf_name(r->g), full, x);
+    return pfi_gguf_number_opt(r->g, full, out);
 }
 
 static pf_status gguf_int(const gguf_read *r, const char *key, int64_t *out) {
@@ -241,8 +246,8 @@ static pf_status gguf_gemma(gguf_read *r, int64_t head_dim) {
 /* channels of a head, and how many of them turn */
 static pf_status gguf_heads(gguf_read *r, int64_t *head_dim) {
     int64_t hidden = 0, heads = 0, value = 0, rotary = 0;
-    PF_TRY(gguf_int(r, "embedding_length", &hidden));
-    PF_TRY(gguf_int(r, "attention.head_count", &heads));
+    PF_TRY(pfi_gguf_int(r->g, gguf_full(r, "embedding_length", (char[128]){0}), &hidden));
+    PF_TRY(pfi_gguf_int(r->g, gguf_full(r, "attention.head_count", (char[128]){0}), &heads));
     *head_dim = heads > 0 ? hidden / heads : 0;
     PF_TRY(gguf_int(r, "attention.key_length", head_dim));
     value = rotary = *head_dim;
@@ -293,6 +298,9 @@ static pf_status gguf_read_all(gguf_read *r) {
         double x = (double)NAN;
         PF_TRY(gguf_number(r, k->key, &x));
         const bool none = strcmp(k->json, "sliding_window") == 0 && x == 0;
+        if (k->is_int && x == x && x != floor(x))
+            return pfi_fail(r->ctx, PF_FORMAT, "%s: key \"%s.%s\" is %g, expected an integer", pfi_gguf_name(r->g),
+                            r->arch->name, k->key, x);
         if (x == x && !none) gguf_set(r, r->json, k->json, k->is_int ? json_integer((json_int_t)x) : gguf_real(x));
     }
     PF_TRY(gguf_heads(r, &head_dim));

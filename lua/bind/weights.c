@@ -44,10 +44,22 @@ static void weights_push_array(lua_State *L, const pfi_gguf *g, const char *key)
     lua_setfield(L, -2, "n");
 }
 
+/* an integer, or above 2^63 - 1 a float */
+static void weights_push_int(lua_State *L, const pfi_gguf *g, const char *key) {
+    double x;
+    int64_t n;
+    lpf_check(L, pfi_gguf_number(g, key, &x));
+    if (x >= 0x1p63) {
+        lua_pushnumber(L, x);
+        return;
+    }
+    lpf_check(L, pfi_gguf_int(g, key, &n));
+    lua_pushinteger(L, n);
+}
+
 static void weights_push_value(lua_State *L, const pfi_gguf *g, const char *key, pfi_gguf_type type) {
     bool yes;
     double x;
-    int64_t n;
     size_t len;
     const char *text;
     switch (type) {
@@ -65,10 +77,7 @@ static void weights_push_value(lua_State *L, const pfi_gguf *g, const char *key,
         lpf_check(L, pfi_gguf_number(g, key, &x));
         lua_pushnumber(L, x);
         break;
-    default:
-        lpf_check(L, pfi_gguf_int(g, key, &n));
-        lua_pushinteger(L, n);
-        break;
+    default: weights_push_int(L, g, key); break;
     }
 }
 

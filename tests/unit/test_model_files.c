@@ -38,6 +38,8 @@ static void test_refused_by_name(void **state) {
         {"llama", "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 2, \"low_freq_factor\": 1}", PF_FORMAT,
          "high_freq_factor"},
         {"llama", "\"rope_theta\": -1", PF_FORMAT, "rope_theta"},
+        {"llama", "\"rms_norm_eps\": -1", PF_FORMAT, "epsilon of the norms is -1"},
+        {"llama", "\"eos_token_id\": [1, 99]", PF_FORMAT, "eos_token_id has the number 99, expected ids below"},
         {"llama", "\"partial_rotary_factor\": 0.5", PF_UNSUPPORTED, "partial_rotary_factor"},
         {"llama", "\"rope_parameters\": {\"partial_rotary_factor\": 0.5}", PF_UNSUPPORTED, "partial_rotary_factor"},
         {"phi3", "\"partial_rotary_factor\": 2", PF_FORMAT, "share"},
@@ -209,6 +211,46 @@ static void test_tied_head(void **state) {
     support_close(ctx);
 }
 
+/* a GGUF file of a llama with one number given as x */
+static void number_gguf(pf_ctx *ctx, const char *key, double x) {
+    static const char *const sizes_of[] = {"embedding_length", "block_count", "attention.head_count",
+                                           "feed_forward_length"};
+    pfi_gguf_writer *w;
+    char full[64];
+    support_ok(ctx, pfi_gguf_writer_open(ctx, support_path("number.gguf"), &w));
+    support_ok(ctx, pfi_gguf_put_string(w, "general.architecture", "llama", 5));
+    for (int i = 0; i < PFI_COUNT(sizes_of); i++) {
+        snprintf(full, sizeof full, "llama.%s", sizes_of[i]);
+        if (strcmp(key, sizes_of[i]) != 0) support_ok(ctx, pfi_gguf_put_int(w, full, PFI_GGUF_U32, 8));
+    }
+    snprintf(full, sizeof full, "llama.%s", key);
+    if (x != 0) support_ok(ctx, pfi_gguf_put_number(w, full, PFI_GGUF_F32, x));
+    support_ok(ctx, pfi_gguf_put_tensor(w, "token_embd.weight", PF_F32, 2, (int64_t[]){8, 8}));
+    support_ok(ctx, pfi_gguf_put_values(w, (float[64]){0}, 64));
+    support_ok(ctx, pfi_gguf_writer_commit(w));
+}
+
+/* numbers of GGUF metadata that a configuration cannot hold are refused by their GGUF name, and missing ones too */
+static void test_gguf_numbers(void **state) {
+    (void)state;
+    static const struct {
+        const char *key;
+        double x;
+        const char *word;
+    } cases[] = {{"rope.freq_base", (double)NAN, "number.gguf: key \"llama.rope.freq_base\" is nan"},
+                 {"attention.layer_norm_rms_epsilon", (double)INFINITY, "layer_norm_rms_epsilon\" is inf"},
+                 {"attention.head_count_kv", 1.5, "\"llama.attention.head_count_kv\" is 1.5, expected an integer"},
+                 {"embedding_length", 0, "key \"llama.embedding_length\" is missing"},
+                 {"attention.head_count", 0, "key \"llama.attention.head_count\" is missing"}};
+    pf_ctx *ctx = support_open();
+    pf_model *bad;
+    for (int i = 0; i < PFI_COUNT(cases); i++) {
+        number_gguf(ctx, cases[i].key, cases[i].x);
+        support_fails(ctx, pf_model_load(ctx, support_path("number.gguf"), PF_F32, &bad), PF_FORMAT, cases[i].word);
+    }
+    support_close(ctx);
+}
+
 /* ---- memory ---- */
 
 static pf_status load_and_save(pf_ctx *ctx, void *ud) {
@@ -240,7 +282,7 @@ static void test_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused_by_name), cmocka_unit_test(test_longrope),
                                        cmocka_unit_test(test_beside),          cmocka_unit_test(test_weights_refused),
-                                       cmocka_unit_test(test_tied_head),      
+                                       cmocka_unit_test(test_tied_head),       cmocka_unit_test(test_gguf_numbers),
                                        cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
