@@ -27,7 +27,7 @@ end
 ---@param opts table
 ---@param system? string
 function M.new(model, opts, system)
-  if not model.tokenizer then core.raise("chat: the model has no tokenizer") end
+  if not model.tokenizer then core.raise("chat: the model has no tokenizer (tokenizer.json in its directory)") end
   opts.stop_ids = stop_ids(model.tokenizer)
   -- a model that was never told of turns writes them as text
   opts.stop = opts.stop and { opts.stop, "<|im_end|>", "<|im_start|>" } or { "<|im_end|>", "<|im_start|>" }

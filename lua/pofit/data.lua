@@ -45,10 +45,21 @@ function M.save(path, rows)
   sys.write(path, table.concat(lines))
 end
 
+-- a row without the columns that are null, which is how files that were tables say that a row has no such column
+local function without_nulls(row)
+  local out = {}
+  for name, value in pairs(row) do
+    if value ~= json.null then out[name] = value end
+  end
+  return out
+end
+
 -- walk rows given as a list or an iterator; f(row, where)
 local function each_row(rows, f)
   if type(rows) == "function" then
-    for row, line, path, where in rows do f(row, where or line and ("%s:%d"):format(path, line) or "row") end
+    for row, line, path, where in rows do
+      f(without_nulls(row), where or line and ("%s:%d"):format(path, line) or "row")
+    end
     return
   end
   if type(rows) ~= "table" then
@@ -56,7 +67,7 @@ local function each_row(rows, f)
   end
   for i, row in ipairs(rows) do
     if type(row) ~= "table" then core.raise(("row %d is a %s, expected a table of fields"):format(i, type(row))) end
-    f(row, "row " .. i)
+    f(without_nulls(row), "row " .. i)
   end
 end
 

@@ -17,7 +17,7 @@ function M.is_ids(value)
 end
 
 local function need_tokenizer(tok, where)
-  if not tok then fail(where, "a text needs a tokenizer") end
+  if not tok then fail(where, "a text needs a tokenizer, and the model has none (tokenizer.json in its directory)") end
 end
 
 -- options of the template that a row may give

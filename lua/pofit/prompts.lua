@@ -3,6 +3,7 @@ local core = require "pofit.core"
 local sys = require "pofit.sys"
 local json = require "pofit.json"
 local chat = require "pofit.chat"
+local row_of = require "pofit.data.row"
 local sampling = require "pofit.sampling"
 
 local M = {}
@@ -30,8 +31,8 @@ local function prompt_of(row, opt)
     return value
   end
   if type(value) == "table" and math.type(value[1]) == "integer" then return value end
-  return core.raise(('column "%s" is %s, expected a text, messages or token ids'):format(name,
-    value == nil and "missing" or value == json.null and "null" or "a " .. type(value)))
+  return core.raise(('column "%s" is %s, expected a text, messages ({role, content}) or token ids'):format(name,
+    row_of.shown(value)))
 end
 
 local function check_columns(row, taken)

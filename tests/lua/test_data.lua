@@ -220,7 +220,7 @@ check.test("steps: joined by the separator, each token knows its step", function
   check.eq(texts(load(two, { separator = "" }))[1][2], "bc</s>")
   two.labels = { true }
   check.fails("row 1: 1 labels for 2 completions", load, two)
-  check.fails('"labels%[1%]" is number', load, { prompt = "a", completions = { "b" }, labels = { 1 } })
+  check.fails('"labels%[1%]" is a number', load, { prompt = "a", completions = { "b" }, labels = { 1 } })
   check.fails('"completions" is an empty list', load, { prompt = "a", completions = {}, labels = {} })
 end)
 
@@ -254,15 +254,36 @@ end)
 
 check.test("bad fields are named", function()
   local function says(pattern, row) check.fails(pattern, load, row, { kind = "preference" }) end
-  says('row 1: field "rejected" is missing, expected a text, messages or token ids', { prompt = "a", chosen = "b" })
-  says('row 1: field "chosen" is number', { prompt = "a", chosen = 3, rejected = "b" })
+  says('field "rejected" is missing, expected a text, messages %({role, content}%) or token ids; the row has chosen, '
+    .. "prompt", { prompt = "a", chosen = "b" })
+  says('field "chosen" is a list of objects with from, value, expected',
+    { prompt = "a", chosen = { { from = "gpt", value = "b" } }, rejected = "b" })
+  says('row 1: field "chosen" is a number', { prompt = "a", chosen = 3, rejected = "b" })
   says('row 1: field "prompt" is an empty list', { prompt = {}, chosen = "a", rejected = "b" })
-  check.fails('"label" is number, expected true or false', load, { prompt = "a", completion = "b", label = 1 })
-  check.fails('"chat_template_kwargs" is string', load, { text = "a", chat_template_kwargs = "x" })
+  check.fails('"label" is a number, expected true or false', load, { prompt = "a", completion = "b", label = 1 })
+  check.fails('"chat_template_kwargs" is a text', load, { text = "a", chat_template_kwargs = "x" })
   check.fails('turn 1 of conversations is from "elf"', load, { conversations = { { from = "elf", value = "a" } } })
   check.fails('"messages" is an empty list', load, { messages = {} })
-  check.fails('"text" is number', load, { text = 1 }, { kind = "language" })
+  check.fails('"text" is a number', load, { text = 1 }, { kind = "language" })
   check.fails("row 2 is a number", pf.data.load, { { text = "a" }, 3 }, tok)
+end)
+
+check.test("a column that is null is not there", function()
+  local row = json.decode('{"prompt": null, "chosen": "ab", "rejected": "ac", "chat_template_kwargs": null, '
+    .. '"tools": null}')
+  check.eq(texts(load(row)), { { "<s>a", "b</s>" }, { "<s>a", "c</s>" } })
+  row = json.decode '{"prompt": "a", "completion": "b", "label": null}'
+  check.eq(pf.data.completion({ row }, tok).kind, "completion")
+  check.fails('field "rejected" is missing', load, json.decode '{"prompt": "a", "chosen": "b", "rejected": null}',
+    { kind = "preference" })
+end)
+
+check.test("files that are not read say what is", function()
+  local function read(name, text) return all(pf.data.rows(file(name, text))) end
+  check.fails("a.parquet: .parquet is not read; expected .jsonl, .json or .csv, plain or .zst %(to_json", read,
+    "a.parquet", "PAR1")
+  check.fails("a.jsonl.gz: .gz is not read", read, "a.jsonl.gz", "x")
+  check.fails("name the file .jsonl", read, "lines.json", '{"a": 1}\n{"a": 2}\n')
 end)
 
 -- ---- truncation ----

@@ -58,7 +58,12 @@ local function from_columns(columns, path)
 end
 
 local function read_json(path)
-  local value = json.decode(whole(path), path)
+  local text = whole(path)
+  local ok, value = pcall(json.decode, text, path)
+  if not ok then
+    local lines = value:find("end of file expected", 1, true) and " (for a row a line, name the file .jsonl)" or ""
+    core.raise(value .. lines)
+  end
   local meta = getmetatable(value)
   if type(value) ~= "table" then core.raise(path .. ": expected a list of rows, or an object of columns") end
   local rows = meta and meta.json_array and value or from_columns(value, path)
@@ -103,8 +108,17 @@ local function read_csv(path, renamed)
   end
 end
 
+-- what rows often come in and is not read
+local OTHERS <const> = { parquet = true, arrow = true, gz = true, bz2 = true, xz = true, zip = true, tsv = true,
+  xlsx = true }
+
 local function open(path, renamed)
   local plain = path:gsub("%.zst$", "")
+  local ending = plain:match "%.(%w+)$"
+  if OTHERS[ending] then
+    core.raise(("%s: .%s is not read; expected .jsonl, .json or .csv, plain or .zst%s"):format(path, ending,
+      (ending == "parquet" or ending == "arrow") and " (to_json of Python's datasets writes JSON lines)" or ""))
+  end
   if plain:find "%.csv$" then return read_csv(path, renamed) end
   if plain:find "%.json$" then return read_json(path) end
   return M.jsonl(path)

@@ -15,14 +15,30 @@ local M = {}
 
 local function fail(where, text, ...) return core.raise(where .. ": " .. text:format(...)) end
 
-local function shown(value)
-  if value == nil then return "missing" end
-  if type(value) == "table" and value[1] == nil and next(value) == nil then return "an empty list" end
-  return type(value)
+local function names_of(row)
+  local names = {}
+  for name in pairs(row) do names[#names + 1] = tostring(name) end
+  table.sort(names)
+  return table.concat(names, ", ")
 end
 
-local function wrong(where, name, value, wanted)
-  return fail(where, "field %q is %s, expected %s", name, shown(value), wanted)
+--- A value of a row in words, for messages: "missing", "null", "a number", "a list of objects with from, value".
+---@param value any
+---@return string
+function M.shown(value)
+  if value == nil then return "missing" end
+  if value == json.null then return "null" end
+  if type(value) == "string" then return "a text" end
+  if type(value) ~= "table" then return "a " .. type(value) end
+  if type(value[1]) == "table" then return ("a list of objects with %s"):format(names_of(value[1])) end
+  if value[1] ~= nil then return ("a list whose first item is a %s"):format(type(value[1])) end
+  return next(value) == nil and "an empty list" or ("an object with %s"):format(names_of(value))
+end
+
+-- row: in which the field is missing
+local function wrong(where, name, value, wanted, row)
+  local there = value == nil and row and ("; the row has %s"):format(names_of(row)) or ""
+  return fail(where, "field %q is %s, expected %s%s", name, M.shown(value), wanted, there)
 end
 
 --- The kind of a row by its fields; nil if it is none. prefer = "completion": it is one, if it has all that takes.
@@ -57,7 +73,7 @@ local function content(row, name, where)
     if chat.is_messages(value) or math.type(value[1]) == "integer" then return value end
     if next(value) == nil and name ~= "prompt" then return value end -- an empty answer, which is counted
   end
-  return wrong(where, name, value, "a text, messages or token ids")
+  return wrong(where, name, value, "a text, messages ({role, content}) or token ids", row)
 end
 
 local function is_chat(value) return type(value) == "table" and chat.is_messages(value) end
@@ -113,7 +129,7 @@ function readers.preference(row, where)
   local repeated = type(prompt) == "string" and is_chat(chosen) and is_chat(rejected)
   if prompt == nil or repeated then
     if type(chosen) ~= type(rejected) or type(chosen) == "table" and not (is_chat(chosen) and is_chat(rejected)) then
-      wrong(where, "prompt", nil, "text or messages (or conversations that begin alike)")
+      wrong(where, "prompt", nil, "text or messages (or conversations that begin alike)", row)
     end
     prompt, chosen, rejected = (type(chosen) == "string" and common_text or common_messages)(chosen, rejected, where)
   else
@@ -167,7 +183,7 @@ function readers.ranked(row, where)
   local out = { prompt = content(row, "prompt", where), answers = {}, score = {}, correct = {}, finished = {} }
   for i, answer in ipairs(row.answers) do
     local here = ("%s: answer %d"):format(where, i)
-    if type(answer) ~= "table" then fail(here, "is %s, expected {completion, score}", shown(answer)) end
+    if type(answer) ~= "table" then fail(here, "is %s, expected {completion, score}", M.shown(answer)) end
     out.answers[i] = answer.ids or content(answer, "completion", here)
     out.score[i], out.correct[i], out.finished[i] = grade(answer, here), answer.correct or false, answer.finished
   end
@@ -195,7 +211,7 @@ function readers.language(row, where)
   if messages == nil and row.conversations ~= nil then messages = from_sharegpt(row.conversations, where) end
   if not is_chat(messages) then
     local name = row.messages ~= nil and "messages" or "text"
-    wrong(where, name, row[name], "a text, or a list of messages")
+    wrong(where, name, row[name], "a text, or a list of messages", row)
   end
   return { messages = messages, answers = {}, finished = { row.finished } }
 end
