@@ -146,6 +146,20 @@ M.options = {
   { "export_gguf", false, "write the adapter for llama.cpp as well" },
 }
 
+-- options that would say nothing, or leave nothing to train, without an adapter
+local function check_options(opt)
+  if opt.lora_rank > 0 and opt.adapter == "" then return end
+  local idle = opt.lora_alpha and "alpha" or table.concat(opt.lora_targets, ",") ~= "all-linear" and "targets"
+    or opt.lora_dropout > 0 and "dropout" or opt.lora_rslora and "rslora" or opt.lora_dora and "dora"
+  if idle then
+    core.raise(("--lora-%s is for a new adapter: %s"):format(idle, opt.adapter ~= "" and "leave it out with --adapter"
+      or "give its rank, --lora-rank"))
+  end
+  if opt.dtype ~= "float32" and opt.adapter == "" then
+    core.raise(("--dtype %s freezes the weights: give --lora-rank to train an adapter on them"):format(opt.dtype))
+  end
+end
+
 local function adapt(model, opt, base)
   local targets = opt.lora_targets
   if #targets == 1 and not targets[1]:find("^[%w_.]+$") then targets = targets[1] end
@@ -168,6 +182,7 @@ end
 ---@return pofit.Model
 function M.open(opt, otherwise)
   local model, base
+  check_options(opt)
   if opt.model ~= "" then
     model, base = require "pofit.model".load(opt.model, { dtype = opt.dtype }), opt.model
   else

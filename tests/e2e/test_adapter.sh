@@ -24,8 +24,7 @@ cmp -s runs/new/adapter/adapter_model.safetensors runs/more/adapter/adapter_mode
 # over a base that is held narrow; without an adapter there is nothing to train in it
 dpo --name narrow --lora-rank 2 --steps 4 --dtype q8_0 --quiet
 ln2 narrow
-fails 1 'nothing to train' dpo --name no --dtype bfloat16 --steps 2
-rm -r runs/no
+fails 1 '--dtype bfloat16 freezes the weights' dpo --name no --dtype bfloat16 --steps 2
 
 # killed and resumed, with dropout: the same bytes
 dpo $LORA --name whole
