@@ -37,6 +37,22 @@ local function write_config(from, to, dtype)
   sys.write(to .. "/config.json", text or json.encode(config, { indent = 2 }) .. "\n")
 end
 
+local function write_directory(from, to, dtype, shard_bytes)
+  core.weights_convert(from, to, dtype, shard_bytes)
+  for _, name in ipairs(BESIDE) do
+    if sys.is_file(from .. "/" .. name) then sys.write(to .. "/" .. name, sys.read(from .. "/" .. name)) end
+  end
+  write_config(from, to, dtype)
+end
+
+--- Remove a directory that model:save wrote.
+function M.remove_saved(dir)
+  for _, name in ipairs { "config.json", "model.safetensors", table.unpack(BESIDE) } do
+    sys.remove(dir .. "/" .. name)
+  end
+  sys.remove(dir)
+end
+
 --- A model directory as another: weights in a type (nil: as they are), in shards of at most so many bytes (0: one
 --- file). It appears whole or not at all.
 ---@param from string
@@ -47,21 +63,11 @@ function M.directory(from, out, dtype, shard_bytes)
   out = out:gsub("/+$", "")
   local part = out .. ".part"
   if sys.exists(part) then core.raise(part .. " is left from a run that was stopped: remove it first") end
-  core.weights_convert(from, part, dtype, shard_bytes)
-  for _, name in ipairs(BESIDE) do
-    if sys.is_file(from .. "/" .. name) then sys.write(part .. "/" .. name, sys.read(from .. "/" .. name)) end
-  end
-  write_config(from, part, dtype)
-  local ok, why = os.rename(part, out)
-  if not ok then core.raise(why) end
-end
-
---- Remove a directory that model:save wrote.
-function M.remove_saved(dir)
-  for _, name in ipairs { "config.json", "model.safetensors", table.unpack(BESIDE) } do
-    sys.remove(dir .. "/" .. name)
-  end
-  sys.remove(dir)
+  local ok, why = pcall(write_directory, from, part, dtype, shard_bytes)
+  if ok then ok, why = os.rename(part, out) end
+  if ok then return end
+  M.remove_saved(part)
+  core.raise(require("pofit.sampling").reason(why))
 end
 
 --- Write a model in a type. It appears whole or not at all.
