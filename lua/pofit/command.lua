@@ -34,12 +34,37 @@ function M.overview()
   return table.concat(lines, "\n")
 end
 
+-- the commands that begin with this word: "inspect" -> data, model, ...
+local function group(names, word)
+  local out = {}
+  for _, name in ipairs(names) do out[#out + 1] = name:match("^" .. word .. " (.+)$") end
+  return out
+end
+
+local function spec_of(command) return options.spec(command.options, command.common or { "threads" }) end
+
+local function group_help(word, list)
+  return ("usage: pofit %s WHAT ...\n\nWHAT is one of %s; pofit %s WHAT --help says more."):format(word, list, word)
+end
+
 local function run(name, command, words)
-  local spec = options.spec(command.options, command.common or { "threads" })
+  local spec = spec_of(command)
   local env = { json = require "pofit.json", program = "pofit " .. name }
   local opt = options.parse_or_exit(spec, words, env)
   if spec.by_name.threads and opt.threads > 0 then core.threads(opt.threads) end
   return command.run(opt)
+end
+
+--- What pofit NAME --help prints; nil if there is no command of that name.
+---@param name string
+---@return string?
+function M.help(name)
+  local modules, names = all()
+  if modules[name] then
+    return require("pofit.options.help").text(spec_of(require(modules[name])), "pofit " .. name):gsub("\n$", "")
+  end
+  local list = name:find "^%w+$" and group(names, name) or {}
+  return list[1] and group_help(name, table.concat(list, ", ")) or nil
 end
 
 --- A mistake on the command line that the options' declaration cannot see: told, and the program ends with 2.
@@ -52,13 +77,6 @@ end
 local function usage(message)
   io.stderr:write("pofit: ", message, "\n       (pofit help lists the commands)\n")
   os.exit(2, true)
-end
-
--- the commands that begin with this word: "inspect" -> data, model, ...
-local function group(names, word)
-  local out = {}
-  for _, name in ipairs(names) do out[#out + 1] = name:match("^" .. word .. " (.+)$") end
-  return out
 end
 
 local function hint(word, names)
@@ -85,7 +103,7 @@ function M.find(word, is_file)
     if modules[word] then return run(word, require(modules[word]), { what, ... }) end
     local list = table.concat(rest, ", ")
     if what == "--help" or what == "-h" then
-      print(("usage: pofit %s WHAT ...\n\nWHAT is one of %s; pofit %s WHAT --help says more."):format(word, list, word))
+      print(group_help(word, list))
       return
     end
     usage(what and ("pofit %s knows %s, not %q%s"):format(word, list, what, hint(what, rest))

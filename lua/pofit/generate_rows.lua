@@ -39,12 +39,15 @@ end
 
 -- ids of the prompts that the model can take; the others get an error
 local function usable(model, portion)
-  local ids, entries, context = {}, {}, model.max_position_embeddings
+  local ids, entries, context, vocabulary = {}, {}, model.max_position_embeddings, model.vocab_size
   for _, entry in ipairs(portion) do
     local ok, list = true, nil
     if not entry.error then ok, list = pcall(model.prompt_ids, model, entry.prompt) end
     local why = not ok and sampling.reason(list)
     if ok and list and #list == 0 then why = "the prompt is empty" end
+    for _, id in ipairs(ok and list or {}) do
+      if id < 0 or id >= vocabulary then why = ("token id %d is not in the vocabulary of %d"):format(id, vocabulary) end
+    end
     if ok and list and #list >= context then
       why = ("the prompt has %d tokens, which leaves nothing of the model's context of %d"):format(#list, context)
     end

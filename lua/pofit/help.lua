@@ -52,7 +52,7 @@ local function overview(registry)
     .. require("pofit.command").overview()
 end
 
---- The description of a loss or operation; without a name, all names.
+--- The description of a loss, an operation or a command; without a name, all names.
 ---@param name? string
 ---@return string
 return function(name)
@@ -63,6 +63,8 @@ return function(name)
     if entry.name == name then return describe(entry) end
     names[#names + 1] = entry.name
   end
+  local command = require("pofit.command").help(tostring(name))
+  if command then return command end
   local near = core.nearest(tostring(name), names)
   return core.raise(("there is no help on %q%s"):format(tostring(name),
     near and ("; did you mean %q?"):format(near) or ""))

@@ -10,6 +10,10 @@ fails 1 "runs/base-3 is a base policy's" dpo --model "$MODEL" --data prefs.jsonl
 fails 1 'no such model' dpo --model nowhere --data prefs.jsonl
 fails 1 'nowhere.jsonl' dpo --model "$MODEL" --data nowhere.jsonl
 
+"$POFIT" help convert | grep -q -- '--max-shard-size' || fail "pofit help convert does not tell of its options"
+"$POFIT" help inspect | grep -q 'checkpoint, data, model' || fail "pofit help inspect does not tell what there is"
+fails 1 'there is no help on "convrt"' "$POFIT" help convrt
+
 printf '{"prompt": "1+2?", "chosen": "1+2=3;#3"}\n' > row.jsonl
 fails 1 'row.jsonl:1' dpo --model "$MODEL" --data row.jsonl
 fails 1 'rejected' dpo --model "$MODEL" --data row.jsonl
@@ -24,6 +28,10 @@ echo '[1, 2]' > list.jsonl
 fails 1 'list.jsonl:1' dpo --model "$MODEL" --data list.jsonl
 echo '{"prompt": 3, "chosen": "1", "rejected": "2"}' > type.jsonl
 fails 1 'prompt' dpo --model "$MODEL" --data type.jsonl
+
+fails 1 '--lora-targets is for a new adapter: give its rank, --lora-rank' dpo --model "$MODEL" --data prefs.jsonl --lora-targets q_proj
+fails 1 '--lora-dora is for a new adapter: leave it out with --adapter' dpo --model "$MODEL" --data prefs.jsonl --adapter a --lora-dora
+fails 1 '--dtype q8_0 freezes the weights: give --lora-rank' dpo --model "$MODEL" --data prefs.jsonl --dtype q8_0
 
 # over-long rows are counted and named; a row longer than the context is not trained on
 long=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "1+" }')
@@ -50,6 +58,10 @@ fails 1 'partial_rotary_factor' dpo --model m --data prefs.jsonl
 # a full disk: what was there stays
 if mkdir full 2>/dev/null && mount -t tmpfs -o size=64k tmpfs full 2>/dev/null; then
     cp prefs.jsonl full/
+    cp -r "$MODEL" copy
+    "$POFIT" -e 'pf.sys.write("copy/README.md", ("x"):rep(100000))'
+    for out in full/copy full/copy.gguf; do fails 1 'No space left' "$POFIT" convert copy --out "$out"; done
+    [ "$(ls full)" = prefs.jsonl ] || { ls full; fail "what could not be written whole is left"; }
     status=0
     (cd full && "$POFIT" "$RECIPES/dpo.lua" --model "$MODEL" --data prefs.jsonl --steps 5 --checkpoint-every 1 --quiet --name f) >out 2>err || status=$?
     umount full

@@ -152,6 +152,15 @@ check.test("files", function()
   check.eq(sys.exists(dir), false)
 end)
 
+check.test("integers of GGUF metadata above 2^63 - 1 are read as floats", function()
+  local name = os.tmpname()
+  local gguf = name .. ".gguf"
+  sys.write(gguf, "GGUF" .. string.pack("<I4I8I8s8I4i8s8I4I8", 3, 0, 2, "a", 10, -1, "b", 11, 7))
+  check.eq(require("pofit.core").weights(gguf).meta, { a = 2.0 ^ 64, b = 7 })
+  os.remove(gguf)
+  os.remove(name)
+end)
+
 check.test("clock, random numbers, hash", function()
   local t = sys.clock()
   check.ok(sys.clock() >= t)
