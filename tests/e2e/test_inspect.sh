@@ -54,6 +54,10 @@ status=0
 model odd > out || status=$?
 [ "$status" = 1 ] || fail "status $status of a model that cannot be loaded, expected 1"
 says 'loads +no: .*mamba'
+rm -rf nan && cp -r "$MODEL" nan
+printf '\000\000\300\177' | dd of=nan/model.safetensors bs=1 conv=notrunc seek=$(($(wc -c < nan/model.safetensors) - 4)) 2>/dev/null
+! "$POFIT" inspect model nan >out 2>err || fail "a model with NaN passes"
+says 'loads +no: model.* holds values that are not finite'
 
 # ---- checkpoints
 "$POFIT" "$RECIPES/sft.lua" --name half --problems 60 --heldout 20 --steps 100000 --checkpoint-every 2 --quiet 2>/dev/null & pid=$!

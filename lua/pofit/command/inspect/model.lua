@@ -85,18 +85,25 @@ local function print_tensors(path)
   end
 end
 
+-- the first parameter with a value that is no number, in words
+local function not_finite(pf, model)
+  local parameters = model:parameters()
+  for _, name in ipairs(parameters) do
+    local sum = pf.no_grad(function() return parameters[name]:sum():item() end)
+    if sum - sum ~= 0 then return ("%s holds values that are not finite"):format(name) end
+  end
+end
+
 -- does it load? Its fingerprint, or what is wrong
 local function try(opt, facts)
   if facts.adapter then return end
   local wanted = opt.load
   if wanted == nil then wanted = facts.memory.inference < LOAD_BELOW end
   if not wanted then return end
-  local ok, model = pcall(require("pofit").model.load, opt.path)
-  if ok then
-    facts.fingerprint = model:fingerprint()
-  else
-    facts.problem = tostring(model)
-  end
+  local pf = require "pofit"
+  local ok, model = pcall(pf.model.load, opt.path)
+  facts.problem = ok and not_finite(pf, model) or not ok and tostring(model) or nil
+  facts.fingerprint = not facts.problem and model:fingerprint() or nil
 end
 
 function M.run(opt)
