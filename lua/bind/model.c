@@ -198,6 +198,10 @@ static int model_property(lua_State *L) {
         return 1;
     }
     int64_t size = pf_model_size(m, name);
+    if (size < 0 && (strcmp(name, "bos_token_id") == 0 || strcmp(name, "eos_token_id") == 0)) {
+        lua_pushnil(L); /* there need not be one */
+        return 1;
+    }
     if (size < 0) return 0;
     lua_pushinteger(L, size);
     return 1;

@@ -278,6 +278,18 @@ check.test("a column that is null is not there", function()
     { kind = "preference" })
 end)
 
+check.test("without an end token in tokenizer and model rows are used as they are, and it is said", function()
+  sys.mkdirs(dir .. "/endless")
+  sys.write(dir .. "/endless/tokenizer.json", sys.read(dir .. "/letters/tokenizer.json"))
+  local model = pf.model.new { model_type = "llama", vocab_size = 64, hidden_size = 8, intermediate_size = 8,
+    num_hidden_layers = 1, num_attention_heads = 1, rms_norm_eps = 1e-5 }
+  local set = pf.data.preference({ { prompt = "a", chosen = "b", rejected = "c" } },
+    pf.tokenizer.load(dir .. "/endless"), { model = model })
+  check.eq(texts(set), { { "<s>a", "b" }, { "<s>a", "c" } })
+  check.matches(set:summary(), "1 rows kept; neither tokenizer nor model has an end token")
+  check.eq(load { prompt = "a", chosen = "b", rejected = "c" }:summary(), "1 rows kept")
+end)
+
 check.test("files that are not read say what is", function()
   local function read(name, text) return all(pf.data.rows(file(name, text))) end
   check.fails("a.parquet: .parquet is not read; expected .jsonl, .json or .csv, plain or .zst %(to_json", read,

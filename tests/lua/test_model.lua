@@ -101,6 +101,9 @@ check.test("save, load, copy, fingerprint, new", function()
   end
   check.fails("cannot be held as \"bf15\"; dtype is one of: float32", pf.model.load, small, { dtype = "bf15" })
   check.fails("a model has no \"vocabsize\"", function() return m.vocabsize end)
+  config.eos_token_id, config.bos_token_id = json.null, json.null
+  m = pf.model.new(config)
+  check.eq({ m.eos_token_id, m.bos_token_id }, {})
 end)
 
 check.test("sampling", function()

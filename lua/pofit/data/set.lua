@@ -154,6 +154,9 @@ function Set:summary()
   if self.straddles > 0 then
     parts[#parts + 1] = ("in %d the boundary of prompt and answer falls inside a token"):format(self.straddles)
   end
+  if self.n > 0 and self.tok and not (self.tok.eos or self.eos) then
+    parts[#parts + 1] = "neither tokenizer nor model has an end token: answers are learned without one"
+  end
   if self.dated then
     parts[#parts + 1] = self.date and ("the chat template writes the date %s"):format(self.date)
       or "the chat template writes today's date: pin it with the option date"
