@@ -21,8 +21,7 @@ struct pfi_weights {
 static pf_tensor *weight_tensor(pf_ctx *ctx, const pfi_weight *t, void (*release)(void *ud), void *owner) {
     if (t->pf < 0) {
         pfi_fail(ctx, PF_TYPE,
-                 "%s: tensor \"%s\" is stored as %s, which is not read; F32, F64, F16, BF16, Q8_0, Q4_0, "
-                 "Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are, and I32 for indices",
+                 "%s: tensor \"%s\" is stored as %s, which is not read; " PFI_WEIGHT_TYPES " are, and I32 for indices",
                  t->file, t->name, t->dtype);
         return NULL;
     }

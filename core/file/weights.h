@@ -5,6 +5,7 @@
 #include "file/file.h"
 
 #define PFI_WEIGHT_MAX_DIMS 8
+#define PFI_WEIGHT_TYPES    "F32, F64, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K" /* that are read */
 
 /* One tensor of a safetensors or GGUF file. */
 typedef struct pfi_weight {

@@ -24,7 +24,8 @@ static pf_status load_check_slot(pf_ctx *ctx, const pfi_weights *w, const pfi_sl
                         pfi_shape_text((char[160]){0}, 160, from->nd, from->dim), gguf ? "the metadata" : "config.json",
                         pfi_shape_text((char[96]){0}, 96, slot->nd, want));
     if (from->pf < 0 || from->pf == PF_I32)
-        return pfi_fail(ctx, PF_UNSUPPORTED, "%s: tensor \"%s\" is stored as %s, which is not read as weights",
+        return pfi_fail(ctx, PF_UNSUPPORTED,
+                        "%s: tensor \"%s\" is stored as %s, which is not read as weights; " PFI_WEIGHT_TYPES " are",
                         from->file, from->name, from->dtype);
     return PF_OK;
 }

@@ -187,6 +187,15 @@ static void test_weights_refused(void **state) {
     support_ok(ctx, pfi_gguf_put_int(w, "llama.expert_count", PFI_GGUF_U32, 8));
     support_ok(ctx, pfi_gguf_writer_commit(w));
     support_fails(ctx, pf_model_load(ctx, support_path("x.gguf"), PF_F32, &bad), PF_UNSUPPORTED, "llama.expert_count");
+    static const char header[] = "{\"transformer.wte.weight\": {\"dtype\": \"I64\", \"shape\": [12, 16], "
+                                 "\"data_offsets\": [0, 1536]}}";
+    static char file[8 + sizeof header - 1 + 1536] = {sizeof header - 1};
+    memcpy(file + 8, header, sizeof header - 1);
+    support_write("gpt/model.safetensors", file, sizeof file);
+    put("gpt/config.json", config_of("gpt2", ""));
+    support_fails(
+        ctx, pf_model_load(ctx, support_path("gpt"), PF_F32, &bad), PF_UNSUPPORTED,
+        "\"transformer.wte.weight\" is stored as I64, which is not read as weights; F32, F64, F16, BF16, Q8_0");
     support_close(ctx);
 }
 
