@@ -16,12 +16,7 @@ local WORDS <const> = { "problems", "samples", "steps", "batch", "lr", "max_toke
 
 local function words(c, ...)
   local _, base = c:base()
-  local out = { "--model", base, "--heldout", "20", "--cache", c.cache, ... }
-  for _, name in ipairs(WORDS) do
-    out[#out + 1] = "--" .. name
-    out[#out + 1] = tostring(c.set[name])
-  end
-  return out
+  return c:words(WORDS, "--model", base, "--heldout", "20", "--cache", c.cache, ...)
 end
 
 local function rollout(c, problems)

@@ -6,6 +6,8 @@
 --   c:once(name, settings, f)             f(dir) -> table, made once for name, seed and settings; the table is kept
 --   c:arm(name, settings, f)              the same for f(dir) -> model, info; returns model, info, its folder
 --   c:recipe(name, words)                 a run of recipes/NAME.lua with these words; {model=, result=, rows=, dir=}
+--   c:words(names, ...)                   the settings of these names as words of a command line, after those given
+--   c:accuracy(name, model, task)         greedy accuracy of an arm, a value a problem of the claim's split; once
 --   c:curve(rows, key)                    {{step, value}, ...} of a list of metrics
 local pf = require "pofit"
 
@@ -96,6 +98,30 @@ function Context:recipe(name, words)
   for text in pf.sys.lines(info.dir .. "/metrics.jsonl") do rows[#rows + 1] = pf.json.decode(text, info.dir) end
   return { model = pf.model.load(info.dir .. "/model"), rows = rows, dir = info.dir,
     result = pf.json.decode(pf.sys.read(info.dir .. "/result.json"), info.dir) }
+end
+
+--- The words given, and --NAME VALUE for each of the settings named.
+---@param names string[]
+---@return string[]
+function Context:words(names, ...)
+  local out = { ... }
+  for _, name in ipairs(names) do
+    out[#out + 1] = "--" .. name
+    out[#out + 1] = tostring(self.set[name])
+  end
+  return out
+end
+
+--- Is a problem of the claim's split solved greedily? The list, made once for the arm and the settings.
+---@param name string of the arm
+---@param model table
+---@param task table
+---@return number[] 0 or 1 a problem
+function Context:accuracy(name, model, task)
+  return self:once("accuracy-" .. name, self.set, function()
+    return { accuracy = pf.json.array(pf.evaluate.task { model = model, task = task, quiet = true,
+      problems = task:problems(self.set.split, self.set.heldout), max_tokens = self.set.max_tokens }.scores[1][2]) }
+  end).accuracy
 end
 
 --- A curve of metrics.

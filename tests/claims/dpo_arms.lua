@@ -30,14 +30,6 @@ function M.imitate(policy, dir, o)
   return steps
 end
 
-local function accuracy(c, name, model)
-  return c:once("dpo-measured-" .. name, c.set, function()
-    local task = pf.task.chain(pf.base.task)
-    return { accuracy = pf.json.array(pf.evaluate.task { model = model, task = task, quiet = true,
-      problems = task:problems(c.set.split, c.set.heldout) }.scores[1][2]) }
-  end).accuracy
-end
-
 -- model, budget
 local function arm(c, name, run)
   if name == "start" then return c:base(), {} end
@@ -53,15 +45,13 @@ end
 --- Results of a claim that compares the greedy accuracy of DPO with that of another arm ("start", "sft").
 function M.compare(c, other)
   local _, base = c:base()
-  local words = { "--model", base, "--heldout", "20" }
-  for _, name in ipairs { "problems", "samples", "steps", "batch", "lr" } do
-    table.move({ "--" .. name, tostring(c.set[name]) }, 1, 2, #words + 1, words)
-  end
-  local run = c:recipe("dpo", words)
+  local run = c:recipe("dpo", c:words({ "problems", "samples", "steps", "batch", "lr" }, "--model", base, "--heldout",
+    "20"))
+  local task = pf.task.chain(pf.base.task)
   local out = { budget = {}, curves = { title = "loss", better = c:curve(run.rows, "loss"), worse = {} } }
   for side, name in pairs { better = "dpo", worse = other } do
     local model, budget = arm(c, name, run)
-    out[side], out.budget[side] = accuracy(c, name, model), budget
+    out[side], out.budget[side] = c:accuracy("dpo-" .. name, model, task), budget
   end
   return out
 end

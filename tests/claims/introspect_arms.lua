@@ -12,19 +12,14 @@ M.quick = { problems = 24, heldout = 40, steps = 6 }
 
 local function words(c, ...)
   local _, base = c:base()
-  local out = { "--model", base, "--heldout", "20", ... }
-  for _, name in ipairs { "steps", "batch", "lr" } do
-    out[#out + 1] = "--" .. name
-    out[#out + 1] = tostring(c.set[name])
-  end
-  return out
+  return c:words({ "steps", "batch", "lr" }, "--model", base, ...)
 end
 
 local arms = {}
 
 function arms.introspect(c)
-  return c:recipe("introspect", words(c, "--problems", tostring(c.set.problems), "--window", tostring(c.set.window),
-    "--max_tokens", tostring(c.set.max_tokens)))
+  return c:recipe("introspect", words(c, "--heldout", "20", "--problems", tostring(c.set.problems), "--window",
+    tostring(c.set.window), "--max_tokens", tostring(c.set.max_tokens)))
 end
 
 function arms.sft(c)
@@ -35,9 +30,7 @@ function arms.sft(c)
     end
     pf.sys.write(dir .. "/rows.jsonl", table.concat(lines))
   end)
-  local _, base = c:base()
-  return c:recipe("sft", { "--model", base, "--data", dir .. "/rows.jsonl", "--heldout_share", "0.01", "--steps",
-    tostring(c.set.steps), "--batch", tostring(c.set.batch), "--lr", c.set.lr })
+  return c:recipe("sft", words(c, "--data", dir .. "/rows.jsonl", "--heldout_share", "0.01"))
 end
 
 --- What an arm ("start", "sft", "introspect") is worth over the turns: lists with a value a problem by the names of

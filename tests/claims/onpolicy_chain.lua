@@ -7,18 +7,9 @@ local WORDS <const> = { "problems", "samples", "steps", "batch", "max_tokens" }
 -- accuracy on problems that nothing was chosen on, and what it cost
 local function measure(c, name, ...)
   local _, base = c:base()
-  local words = { "--model", base, "--heldout", "20", "--cache", c.cache, ... }
-  for _, word in ipairs(WORDS) do
-    words[#words + 1] = "--" .. word
-    words[#words + 1] = tostring(c.set[word])
-  end
-  local run = c:recipe("onpolicy", words)
-  local made = c:once("onpolicy-measured-" .. name, c.set, function()
-    local task = pf.task.chain(pf.base.task)
-    return { accuracy = pf.json.array(pf.evaluate.task { model = run.model, task = task, quiet = true,
-      problems = task:problems(c.set.split, c.set.heldout), max_tokens = c.set.max_tokens }.scores[1][2]) }
-  end)
-  return made.accuracy, run.result.budget, c:curve(run.rows, "loss")
+  local run = c:recipe("onpolicy", c:words(WORDS, "--model", base, "--heldout", "20", "--cache", c.cache, ...))
+  return c:accuracy("onpolicy-" .. name, run.model, pf.task.chain(pf.base.task)), run.result.budget,
+    c:curve(run.rows, "loss")
 end
 
 return {

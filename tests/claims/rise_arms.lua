@@ -10,7 +10,7 @@ local M = {}
 -- chosen on the seeds from 101 on and the held-out split; measured on a split that nothing was chosen on
 M.settings = { problems = 1500, heldout = 800, split = "final", samples = 5, steps = 150, batch = 16, lr = "3e-4",
   anchor = 10, max_tokens = 40 }
--- the likelihood's weight that suits full pairs alone best
+-- the same with a weight of the likelihood that suits full pairs alone better
 M.tuned = { anchor = 30 }
 for name, value in pairs(M.settings) do M.tuned[name] = M.tuned[name] or value end
 M.quick = { problems = 60, heldout = 60, steps = 6 }
@@ -20,13 +20,9 @@ local OPTIONS <const> = { rise = {}, full = { "--edits", "0", "--full", "2" }, r
 
 local function arm(c, name)
   local _, base = c:base()
-  local out = { "--model", base, "--heldout", "20", "--cache", c.cache, table.unpack(OPTIONS[name]) }
-  for _, word in ipairs { "problems", "samples", "steps", "batch", "lr", "max_tokens" } do
-    out[#out + 1] = "--" .. word
-    out[#out + 1] = tostring(c.set[word])
-  end
-  table.move({ "--anchor", name == "bare" and "0" or tostring(c.set.anchor) }, 1, 2, #out + 1, out)
-  return c:recipe("rise", out)
+  local words = c:words({ "problems", "samples", "steps", "batch", "lr", "max_tokens" }, "--model", base, "--heldout",
+    "20", "--cache", c.cache, "--anchor", name == "bare" and "0" or tostring(c.set.anchor), table.unpack(OPTIONS[name]))
+  return c:recipe("rise", words)
 end
 
 -- accuracy (greedy) and typed mistakes per 1000 steps, a value a problem

@@ -1,4 +1,4 @@
--- Row 43: the same as rise_errors, with the weight of the likelihood at which full pairs alone do best.
+-- Row 43: the same as rise_errors, with a weight of the likelihood that suits full pairs alone better.
 local rise = require "rise_arms"
 
 return {

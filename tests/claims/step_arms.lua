@@ -1,6 +1,5 @@
 -- The arms of the claims on per-step preferences (row 6): the same start, wrong samples, rollouts, updates and rate.
 --   full     recipes/step_advantage.lua: a right answer against the wrong one up to its first pit
---   same     the same after a shared prefix, step against step
 --   whole    whole answers as pairs: DPO, the paper's control
 --   rft      the likelihood of the right answers alone
 -- On the tasks "cue" (CHAIN whose first operand tells, in the training split, which operation comes first, and in the
@@ -24,8 +23,7 @@ M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 1
 M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
 
 local OPTIONS <const> = {
-  full = {}, same = { "--pairs", "same" }, whole = { "--pairs", "whole" },
-  rft = { "--pairs", "whole", "--variant", "sft" } }
+  full = {}, whole = { "--pairs", "whole" }, rft = { "--pairs", "whole", "--variant", "sft" } }
 
 local function task_of(c)
   local t = M.tasks[c.set.task]
@@ -68,22 +66,13 @@ end
 local function arm(c, name)
   local _, start = base(c)
   local dir = own(c)
-  local words = { "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
-    "--heldout_share", "0.01", "--cache", c.cache }
-  for _, word in ipairs { "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr", "max_tokens" } do
-    table.move({ "--" .. word, tostring(c.set[word]) }, 1, 2, #words + 1, words)
-  end
-  table.move({ "--anchor", name == "rft" and "0" or tostring(c.set.anchor) }, 1, 2, #words + 1, words)
-  return c:recipe("step_advantage", table.move(OPTIONS[name], 1, #OPTIONS[name], #words + 1, words))
+  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr",
+    "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
+    "--heldout_share", "0.01", "--cache", c.cache, "--anchor", name == "rft" and "0" or tostring(c.set.anchor),
+    table.unpack(OPTIONS[name])))
 end
 
-local function accuracy(c, name, model)
-  return c:once("step-measured-" .. name, c.set, function()
-    local task = task_of(c)
-    return { accuracy = pf.json.array(pf.evaluate.task { model = model, task = task, quiet = true,
-      problems = task:problems(c.set.split, c.set.heldout), max_tokens = c.set.max_tokens }.scores[1][2]) }
-  end).accuracy
-end
+local function accuracy(c, name, model) return c:accuracy("step-" .. name, model, (task_of(c))) end
 
 -- a start that solves less than this share has not learned what the claim takes for granted
 local LEAST <const> = 0.25
