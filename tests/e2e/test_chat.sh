@@ -51,7 +51,8 @@ when() { # when COUNT 'text' keys: type them once the screen has shown the text 
     printf "$3"
 }
 terminal() { # terminal MODEL TOKENS: chat there; the last line on the screen is its exit status
-    script -qfec "'$POFIT' chat '$1' --max-tokens $2; echo chat ended: \$?" screen >/dev/null 2>&1 || true
+    # script(1) starts $SHELL or sh; the trap keeps dash, which Ctrl-C reaches too, from ending before it has said so
+    script -qfec "trap : INT; '$POFIT' chat '$1' --max-tokens $2; echo chat ended: \$?" screen >/dev/null 2>&1 || true
 }
 shown() { grep -qF -- "$1" screen || { tail -n 20 screen; fail "\"$1\" is not on the screen"; }; }
 if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
