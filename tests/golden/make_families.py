@@ -77,6 +77,7 @@ CASES = {
     "smollm3_list": ("smollm3", dict(SIZE, no_rope_layers=[0, 1], use_sliding_window=True, sliding_window=3,
                                      tie_word_embeddings=False, rope_parameters=YARN)),
     "gemma": ("gemma", dict(GEMMA, num_key_value_heads=1)),
+    "gemma_act": ("gemma", dict(GEMMA, hidden_act="silu", hidden_activation="gelu")),     # the first of them counts
     "gemma2": ("gemma2", dict(GEMMA, sliding_window=5, query_pre_attn_scalar=11, attn_logit_softcapping=1.5,
                               final_logit_softcapping=2.0)),
     "gemma2_nocap": ("gemma2", dict(GEMMA, sliding_window=5, attn_logit_softcapping=None, final_logit_softcapping=None)),
@@ -118,6 +119,7 @@ def older(kind, config, options):
         if key in rope: text[names.get(key, key)] = rope.pop(key)
     rope["type"] = rope.pop("rope_type")
     text["rope_scaling"] = None if rope["type"] == "default" else rope
+    if c.get("hidden_act") == "gelu_pytorch_tanh" and kind == "gemma": c.update(hidden_act="gelu", hidden_activation=None)
     for key in ("layer_types", "no_rope_layers"):
         if key in text and key not in options: text.pop(key)
     return c

@@ -4,6 +4,7 @@
 
 #include "model/family.h"
 
+/* hidden_activation went before hidden_act in transformers 4; 5 does not read it (GemmaConfig), and no more do we */
 static const char *const gemma_keys[] = {"attention_bias", "hidden_activation", "use_bidirectional_attention", NULL};
 
 static pf_status gemma_config(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
@@ -17,7 +18,6 @@ static pf_status gemma_config(pf_ctx *ctx, json_t *json, const char *file, pfi_c
     c->embedding_scale = sqrt((double)c->hidden);
     PF_TRY(pfi_config_act(ctx, json, file, "hidden_act", &c->act));
     if (c->act == PFI_GELU_EXACT) c->act = PFI_GELU_TANH; /* "gelu" in the first releases, which meant this */
-    PF_TRY(pfi_config_act(ctx, json, file, "hidden_activation", &c->act));
     PF_TRY(pfi_config_only(ctx, json, file, "use_bidirectional_attention", 0));
     PF_TRY(pfi_config_biases(ctx, json, file, c));
     pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
