@@ -135,6 +135,29 @@ static pf_status convert_index(convert_run *r) {
     return s;
 }
 
+/* shards 0..n-1 are of no use without the others */
+static void convert_remove(const convert_run *r, int n) {
+    for (int k = 0; k < n; k++) {
+        char name[64];
+        convert_name(r, k, name, sizeof name);
+        char *path = pfi_file_join(r->ctx, r->dir, name);
+        if (path) remove(path);
+        pfi_free(r->ctx, path);
+    }
+}
+
+static pf_status convert_shards(convert_run *r, size_t n) {
+    pf_status s = PF_OK;
+    int k = 0;
+    for (size_t i = 0, end; s == PF_OK && i < n; i = end, k++) {
+        end = convert_end(r, i);
+        s = convert_shard(r, k, i, end);
+    }
+    if (s == PF_OK && r->n_shards > 1) s = convert_index(r);
+    if (s != PF_OK) convert_remove(r, k);
+    return s;
+}
+
 static pf_status convert_all(convert_run *r) {
     const size_t n = pfi_weights_count(r->w);
     for (size_t i = 0; i < n; i++) PF_TRY(convert_check(r, pfi_weights_at(r->w, i)));
@@ -144,11 +167,7 @@ static pf_status convert_all(convert_run *r) {
     r->map = json_object();
     if (!r->e || !r->made || !r->map) return pfi_fail(r->ctx, PF_NOMEM, "not enough memory for the list of tensors");
     for (size_t i = 0; i < n; i = convert_end(r, i)) r->n_shards++;
-    for (size_t i = 0, k = 0, end; i < n; i = end, k++) {
-        end = convert_end(r, i);
-        PF_TRY(convert_shard(r, (int)k, i, end));
-    }
-    return r->n_shards > 1 ? convert_index(r) : PF_OK;
+    return convert_shards(r, n);
 }
 
 pf_status pfi_weights_convert(pf_ctx *ctx, const char *from, const char *dir, pf_dtype type, size_t shard_bytes) {

@@ -164,6 +164,8 @@ static int sys_lines(lua_State *L) {
 
 typedef struct sys_append {
     int fd;
+    off_t size; /* before the present write */
+    char path[]; /* for messages */
 } sys_append;
 
 static int sys_append_gc(lua_State *L) {
@@ -173,28 +175,40 @@ static int sys_append_gc(lua_State *L) {
     return 0;
 }
 
+/* what was written of a text that did not go in whole is taken back, unless others have written behind it */
+static int sys_append_undo(lua_State *L, const sys_append *a, off_t put) {
+    const int why = errno;
+    struct stat st;
+    if (put > 0 && fstat(a->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == a->size + put &&
+        ftruncate(a->fd, a->size) != 0)
+        return lpf_error(L, "cannot write %s, whose end is broken now: %s", a->path, strerror(why));
+    return lpf_error(L, "cannot write %s: %s", a->path, strerror(why));
+}
+
 static int sys_append_write(lua_State *L) {
     sys_append *a = luaL_checkudata(L, 1, SYS_APPEND);
-    size_t n;
+    size_t n, put = 0;
     const char *text = luaL_checklstring(L, 2, &n);
-    if (a->fd < 0) return lpf_error(L, "the file is closed");
-    while (n > 0) {
-        ssize_t put = write(a->fd, text, n);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return lpf_error(L, "cannot write: %s", strerror(errno));
-        text += put;
-        n -= (size_t)put;
+    struct stat st;
+    if (a->fd < 0) return lpf_error(L, "%s is closed", a->path);
+    a->size = fstat(a->fd, &st) == 0 ? st.st_size : 0;
+    while (put < n) {
+        ssize_t more = write(a->fd, text + put, n - put);
+        if (more < 0 && errno == EINTR) continue;
+        if (more <= 0) return sys_append_undo(L, a, (off_t)put);
+        put += (size_t)more;
     }
-    if (fsync(a->fd) != 0 && errno != EINVAL && errno != EROFS)
-        return lpf_error(L, "cannot write to the disk: %s", strerror(errno));
+    if (fsync(a->fd) != 0 && errno != EINVAL && errno != EROFS) return sys_append_undo(L, a, (off_t)n);
     return 0;
 }
 
 /* append(path) -> file with write(text) and close() */
 static int sys_open_append(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
-    sys_append *a = lua_newuserdatauv(L, sizeof *a, 0);
+    size_t n;
+    const char *path = luaL_checklstring(L, 1, &n);
+    sys_append *a = lua_newuserdatauv(L, sizeof *a + n + 1, 0);
     a->fd = -1;
+    memcpy(a->path, path, n + 1);
     lpf_push_class(L, SYS_APPEND, sys_append_gc);
     lua_createtable(L, 0, 2);
     lua_pushcfunction(L, sys_append_write);
@@ -226,7 +240,7 @@ static int sys_lock(lua_State *L) {
     lpf_push_class(L, "pofit.lock", sys_lock_gc);
     lua_setmetatable(L, -2);
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) return lpf_error(L, "%s: cannot be opened: %s", path, strerror(errno));
+    if (*fd < 0) return lpf_error(L, "cannot open %s: %s", path, strerror(errno));
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0) lua_pushnil(L);
     return 1;
 }

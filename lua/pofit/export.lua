@@ -79,12 +79,13 @@ function M.model(model, out, dtype, shard_bytes)
   out = out:gsub("/+$", "")
   local whole = out .. ".float32"
   if sys.exists(whole) then core.raise(whole .. " is left from a run that was stopped: remove it first") end
-  model:save(whole)
-  if dtype == "float32" and shard_bytes == 0 then
-    local ok, why = os.rename(whole, out)
-    return ok or core.raise(why)
+  local ok, why = pcall(model.save, model, whole)
+  if ok and dtype == "float32" and shard_bytes == 0 then
+    ok, why = os.rename(whole, out)
+    if ok then return end
+  elseif ok then
+    ok, why = pcall(M.directory, whole, out, dtype, shard_bytes)
   end
-  local ok, why = pcall(M.directory, whole, out, dtype, shard_bytes)
   M.remove_saved(whole)
   if not ok then core.raise(require("pofit.sampling").reason(why)) end
 end

@@ -58,6 +58,7 @@ function M.open(path, job, keys, resume)
     if not file then core.raise(why) end
     return setmetatable({ file = file, name = path }, Stream)
   end
+  if sys.exists(path) then sys.append(path):close() end -- one that may not be written is not replaced either
   local dir = path:match("^(.*)/[^/]*$")
   if dir and dir ~= "" and not sys.is_dir(dir) then
     core.raise(("--out %s: there is no directory %s"):format(path, dir))
@@ -75,17 +76,20 @@ function M.open(path, job, keys, resume)
     sys.truncate(self.part, bytes)
     self.log = sys.append(self.part)
   else
-    sys.remove(self.part)
+    if sys.exists(self.part) then sys.remove(self.part) end
     self.log = sys.append(self.part)
-    self.log:write(header)
+    local ok, why = pcall(self.log.write, self.log, header)
+    if not ok then
+      sys.remove(self.part)
+      core.raise(require("pofit.sampling").reason(why))
+    end
   end
   return self
 end
 
 --- Add a portion, and the state from which to go on after it.
 function File:add(lines, state, keys)
-  local ok, why = pcall(self.log.write, self.log, table.concat(lines) .. mark(state, keys))
-  if not ok then core.raise(("%s: %s"):format(self.part, (tostring(why):gsub("^[^:]*%.lua:%d+: ", "")))) end
+  self.log:write(table.concat(lines) .. mark(state, keys))
 end
 
 --- All rows are there: FILE appears.

@@ -34,8 +34,7 @@ says 'it was not sent'
 [ "$(wc -l < out)" -ge 3 ] || fail "the conversation did not go on"
 printf 'Hi\n/better yes\n' | chat > out
 says '/prefer FILE names the file'
-printf 'Hi\n/better yes\n' | chat --prefer nodir/x > out
-says 'nodir/x'
+fails 1 'cannot open nodir/x' "$POFIT" chat "$MODEL" --prefer nodir/x
 printf 'Hi\n' | chat --quiet > /dev/full && cat err
 says 'No space left'
 fails 1 'no such model' "$POFIT" chat nowhere

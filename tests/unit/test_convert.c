@@ -84,6 +84,11 @@ static void test_shards(void **state) {
     pfi_weights_close(w);
     assert_true(value_of(ctx, dir, "b", 3, "BF16") == 6);
     assert_true(value_of(ctx, dir, "count", 1, "I32") == 9);
+    /* the second cannot be written: the first goes, too */
+    const char *second = support_path("blocked/model-00002-of-00003.safetensors");
+    support_ok(ctx, pfi_file_mkdirs(ctx, second));
+    support_fails(ctx, pfi_weights_convert(ctx, from, support_path("blocked"), PF_BF16, 8), PF_IO, second);
+    assert_false(pfi_file_exists(support_path("blocked/model-00001-of-00003.safetensors")));
     support_close(ctx);
     support_sweep(sweep_shards, from, 3);
 }

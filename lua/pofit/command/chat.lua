@@ -49,6 +49,15 @@ local function append(path, row)
   file:close()
 end
 
+-- a file that rows can be appended to; what cannot be is said before anything is asked of the user
+local function check(path)
+  local sys = require "pofit.sys"
+  local there = sys.exists(path)
+  sys.append(path):close()
+  if not there then sys.remove(path) end
+  return path
+end
+
 local function prefer(self, chosen, rejected)
   if self.prefer == "" then error("where to? /prefer FILE names the file of preferences", 0) end
   append(self.prefer, self.talk:prefer(chosen, rejected))
@@ -92,7 +101,7 @@ end
 
 function commands.prefer(self, path)
   if path == "" then error("/prefer FILE", 0) end
-  self.prefer = path
+  self.prefer = check(path)
   say("preferences are appended to %s", path)
 end
 
@@ -159,6 +168,7 @@ local function turn(self, line)
 end
 
 function M.run(opt)
+  if opt.prefer ~= "" then check(opt.prefer) end
   local sys, model = require "pofit.sys", sampling.model(opt)
   local self = { opt = opt, prefer = opt.prefer, pairs = 0, terminal = sys.isatty(0) and sys.isatty(1),
     talk = require("pofit.conversation").new(model, sampling.of(opt), opt.system) }
