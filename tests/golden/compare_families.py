@@ -5,8 +5,9 @@
 
 For every case of families.json, and every file in families/: lets build/pofit load it, save it as GGUF and print its
 logits, and runs llama.cpp (built in DIRECTORY/build) on that file. Prints how far they are from each other. llama.cpp
-knows no windows for Mistral and Phi-3, computes GELU from a table of float16, and takes longrope's factors by the
-context it was given (a multiple of 256) rather than by the sequence: mistral, phi3 and phi3_short differ.
+knows no windows for Mistral and Phi-3, computes GELU from a table of float16 and for gpt_neox in its tanh form (shown in
+compare_llama_cpp.py), and takes longrope's factors by the context it was given (a multiple of 256) rather than by the
+sequence: mistral, phi3 and phi3_short differ.
 """
 import json, os, pathlib, subprocess, sys, tempfile
 

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """LoRA files that pofit writes, read by llama.cpp: the base as GGUF with the adapter against our merged model; then
-random adapters on the models of families.json, whose base pofit writes as GGUF too. (llama.cpp computes GELU from a
-table of float16: gpt2 and gpt_neox are that far off with the base alone.)
+random adapters on the models of families.json, whose base pofit writes as GGUF too.
+
+Where a family has GELU, what is left is llama.cpp's: it takes GELU from a table of float16, and for gpt_neox its tanh form
+where the models have the exact one. Shown with llama.cpp of llama-cpp-python 0.3.36: logits of gemma, gpt2 and gpt_neox are
+3.6e-4, 1.5e-3 and 7.3e-4 apart; without "#define GGML_GELU_FP16" in ggml/src/ggml-cpu/vec.h 1.4e-6, 5.7e-7 and 6.4e-4; with
+erff for tanhf in its ggml_gelu_f32 as well, gpt_neox 7.2e-7.
 
 needs   llama.cpp built as shared libraries (LLAMA_CPP names its directory), a C compiler, build/pofit, and the model
         stories260K as Hugging Face directory and as GGUF (POFIT_TESTDATA)
