@@ -34,21 +34,28 @@ static const char *tok_named(const json_t *config, const char *key) {
     return json_is_object(v) ? json_string_value(json_object_get(v, "content")) : json_string_value(v);
 }
 
-static void tok_ids(pf_tokenizer *tok, const json_t *config) {
+static pf_status tok_ids(pf_tokenizer *tok, const json_t *config, const char *what) {
     static const char *const keys[] = {"bos_token", "eos_token", "pad_token"};
     int32_t *id[] = {&tok->bos, &tok->eos, &tok->pad};
     for (int i = 0; i < 3; i++) {
         const char *text = tok_named(config, keys[i]);
+        const json_t *v = json_object_get(config, keys[i]);
+        if (!text && v && !json_is_null(v))
+            return pfi_fail(tok->ctx, PF_FORMAT, "%s: %s is %s, expected a text", what, keys[i], PFI_JSON_FOUND(v));
         if (text && *id[i] < 0) *id[i] = pf_tokenizer_id(tok, text);
     }
+    return PF_OK;
 }
 
 /* a string, or a list of {"name", "template"} of which "default" is the one */
-static pf_status tok_chat(pf_tokenizer *tok, const json_t *config) {
+static pf_status tok_chat(pf_tokenizer *tok, const json_t *config, const char *what) {
     const json_t *v = json_object_get(config, "chat_template");
     const char *text = json_string_value(v);
     size_t i;
     json_t *e;
+    if (v && !text && !json_is_array(v) && !json_is_null(v))
+        return pfi_fail(tok->ctx, PF_FORMAT, "%s: chat_template is %s, expected a text or a list of named ones", what,
+                        PFI_JSON_FOUND(v));
     json_array_foreach(v, i, e) {
         const char *name = json_string_value(json_object_get(e, "name"));
         if (name && strcmp(name, "default") == 0) text = json_string_value(json_object_get(e, "template"));
@@ -86,14 +93,15 @@ static pf_status tok_json(pf_tokenizer *tok, int i, const char *path, json_t **o
 
 static pf_status tok_config(pf_tokenizer *tok, const char *dir, bool has_post) {
     json_t *config, *map = NULL;
+    char what[700];
+    snprintf(what, sizeof what, "%.500s/%s", dir, tok_files[1]);
     PF_TRY(tok_json(tok, 1, dir, &config));
     pf_status s = tok_json(tok, 2, dir, &map);
-    if (s == PF_OK) {
-        tok_ids(tok, config);
-        tok_ids(tok, map);
-        s = tok_flags(tok, config, has_post);
-    }
-    if (s == PF_OK) s = tok_chat(tok, config);
+    if (s == PF_OK) s = tok_ids(tok, config, what);
+    if (s == PF_OK) s = tok_chat(tok, config, what);
+    snprintf(what, sizeof what, "%.500s/%s", dir, tok_files[2]);
+    if (s == PF_OK) s = tok_ids(tok, map, what);
+    if (s == PF_OK) s = tok_flags(tok, config, has_post);
     json_decref(config);
     json_decref(map);
     return s;

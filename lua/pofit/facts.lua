@@ -192,6 +192,8 @@ local function what_is_it(path)
       core.raise(("%sneither a model nor an adapter; but %s/%s is there"):format(where, path, name))
     end
   end
+  local config = path .. "/config.json"
+  if sys.exists(config) then core.raise(config .. ': the key "model_type" is missing, expected a string') end
   core.raise(where .. "neither a model directory (config.json), nor an adapter (adapter_config.json), nor a .gguf file")
 end
 

@@ -25,7 +25,7 @@ assert(f.memory.lora_parameters == adapter and f.memory.lora == 4 * n + 16 * ada
 assert(f.kv_bytes == 2 * 4 * 2 * 2 * 8, "cache")' "$golden/llama_a"
 model "$golden/llama_a" --tensors --no-load > out
 says 'model.layers.1.self_attn.v_proj.weight +F32 +\[16, 32\]'
-says 'loads +not tried'
+says 'loads +not tried$'
 model "$golden/peft/lora" > out || fail "an adapter"
 says 'adapter +LORA, rank 4, alpha 8'
 says 'targets +q_proj, v_proj'
@@ -54,6 +54,8 @@ status=0
 model odd > out || status=$?
 [ "$status" = 1 ] || fail "status $status of a model that cannot be loaded, expected 1"
 says 'loads +no: .*mamba'
+mkdir plain && echo '{"layers": 2}' > plain/config.json
+fails 1 'plain/config.json: the key "model_type" is missing' model plain
 rm -rf nan && cp -r "$MODEL" nan
 printf '\000\000\300\177' | dd of=nan/model.safetensors bs=1 conv=notrunc seek=$(($(wc -c < nan/model.safetensors) - 4)) 2>/dev/null
 ! "$POFIT" inspect model nan >out 2>err || fail "a model with NaN passes"

@@ -391,6 +391,13 @@ static void test_directory(void **state) {
     tok_put("d/chat_template.jinja", "");
     tok_put("d/tokenizer_config.json", "[]");
     support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_FORMAT, "d/tokenizer_config.json holds an array");
+    tok_put("d/tokenizer_config.json", "{\"chat_template\": 5}");
+    support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_FORMAT, "d/tokenizer_config.json: chat_template is");
+    tok_put("d/tokenizer_config.json", "{\"eos_token\": 7}");
+    support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_FORMAT, "d/tokenizer_config.json: eos_token is");
+    tok_put("d/tokenizer_config.json", "{\"eos_token\": null, \"chat_template\": null}");
+    tok_put("d/special_tokens_map.json", "{\"bos_token\": [1]}");
+    support_fails(ctx, pf_tokenizer_load(ctx, dir, &tok), PF_FORMAT, "d/special_tokens_map.json: bos_token is");
     support_close(ctx);
 }
 
