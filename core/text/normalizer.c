@@ -55,7 +55,7 @@ static bool norm_ascii(const char *s, size_t n) {
     return true;
 }
 
-static pf_status norm_unicode(pf_ctx *ctx, int kind, const char *s, size_t n, pfi_buf *out) {
+static pf_status norm_part(pf_ctx *ctx, int kind, const char *s, size_t n, pfi_buf *out) {
     static const int options[] = {[NORM_NFC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
                                   [NORM_NFD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
                                   [NORM_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
@@ -73,6 +73,19 @@ static pf_status norm_unicode(pf_ctx *ctx, int kind, const char *s, size_t n, pf
     return st;
 }
 
+/* characters unknown to the reference stay, and part the text: to it they are no marks of what stands before them */
+static pf_status norm_unicode(pf_ctx *ctx, int kind, const char *s, size_t n, pfi_buf *out) {
+    size_t from = 0;
+    for (size_t i = 0, len = 1; i < n; i += len, len = 1) {
+        if ((unsigned char)s[i] < 0xDF) continue; /* none of them begins so: bytes one by one will do */
+        if (!pfi_char_unknown(pfi_utf8_next(s + i, n - i, &len))) continue;
+        PF_TRY(norm_part(ctx, kind, s + from, i - from, out));
+        PF_TRY(pfi_buf_add(ctx, out, s + i, len));
+        from = i + len;
+    }
+    return norm_part(ctx, kind, s + from, n - from, out);
+}
+
 static pf_status norm_lowercase(pf_ctx *ctx, const char *s, size_t n, pfi_buf *out) {
     for (size_t i = 0, len; i < n; i += len) {
         int32_t c = pfi_utf8_next(s + i, n - i, &len);
@@ -86,7 +99,9 @@ static pf_status norm_lowercase(pf_ctx *ctx, const char *s, size_t n, pfi_buf *o
 
 static pf_status norm_strip_accents(pf_ctx *ctx, const char *s, size_t n, pfi_buf *out) {
     for (size_t i = 0, len; i < n; i += len) {
-        if (!pfi_char_mark(pfi_utf8_next(s + i, n - i, &len))) PF_TRY(pfi_buf_add(ctx, out, s + i, len));
+        const int32_t c = pfi_utf8_next(s + i, n - i, &len);
+        const bool mark = (pfi_char_mark(c) && !pfi_char_unknown(c)) || c == 0x1CF2 || c == 0x1CF3; /* once marks */
+        if (!mark) PF_TRY(pfi_buf_add(ctx, out, s + i, len));
     }
     return PF_OK;
 }

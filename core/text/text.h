@@ -55,6 +55,7 @@ bool pfi_char_space(int32_t c);    /* White_Space */
 bool pfi_char_numeric(int32_t c);  /* Nd, Nl, No */
 bool pfi_char_word(int32_t c);     /* letter, mark, digit, connector: \w */
 bool pfi_char_mark(int32_t c);     /* Mn, Mc, Me */
+bool pfi_char_unknown(int32_t c);  /* to the normalizers of the reference */
 int32_t pfi_char_older(int32_t c); /* one of the same class that PCRE2 and utf8proc know */
 /* *out: s with such characters, for matching; s itself if it has none that are newer, else in own, which the caller
  * frees in any case. Every character keeps its place. */
