@@ -1,4 +1,6 @@
-/* Memory through the context's allocator, with sizes kept in front of each block so that freeing needs none. */
+/* Memory through the context's allocator, with sizes kept in front of each block so that freeing needs none. A training
+ * step frees and asks for the same large blocks again and again: they wait here, so that the system does not have to
+ * clear the pages of each anew. What is in use and what waits are together never more than was in use at the peak. */
 #include "base/base.h"
 
 /* Stands right before the pointer handed out. raw: distance back to the allocator's own pointer. */
@@ -11,29 +13,95 @@ _Static_assert(sizeof(alloc_head) == 16, "the head must keep 16-byte alignment")
 
 static alloc_head *alloc_head_of(void *p) { return (alloc_head *)p - 1; }
 
+/* ---- blocks that wait ---- */
+
+enum { ALLOC_LARGE = 1 << 16, ALLOC_ALIGN = 64 }; /* blocks from this size on wait, all of them aligned for data */
+
+/* a block that waits begins with the link to the next of its class */
+static void **alloc_next(void *p) { return p; }
+
+/* The class of a size, eight to each power of two: a block of its class or of the next is at most a quarter too long. */
+static int alloc_class(size_t total) {
+    int power = 0;
+    while (total >> power >= 2 * (size_t)ALLOC_LARGE) power++;
+    return PFI_MIN(8 * power + (int)((total >> power) * 8 / ALLOC_LARGE) - 8, PFI_CLASSES - 1);
+}
+
+static void alloc_give_back(pf_ctx *ctx, void *p) {
+    alloc_head h = *alloc_head_of(p);
+    ctx->a.realloc_fn(ctx->a.ud, (char *)p - h.raw, h.total, 0);
+}
+
+/* a waiting block of at least total bytes, or NULL */
+static void *alloc_waiting(pf_ctx *ctx, size_t total) {
+    const int own = alloc_class(total), last = PFI_MIN(own + 1, PFI_CLASSES - 1);
+    for (int k = own; ctx->waiting && k <= last; k++)
+        for (void **at = &ctx->waits[k]; *at; at = alloc_next(*at)) {
+            void *p = *at;
+            const size_t has = alloc_head_of(p)->total;
+            if (has < total || has - total > total / 4) continue;
+            *at = *alloc_next(p);
+            ctx->waiting -= has;
+            return p;
+        }
+    return NULL;
+}
+
+/* give back the largest that wait until they are at most keep bytes */
+static void alloc_shrink(pf_ctx *ctx, size_t keep) {
+    for (int k = PFI_CLASSES - 1; ctx->waiting > keep && k >= 0;) {
+        void *p = ctx->waits[k];
+        if (!p) {
+            k--;
+            continue;
+        }
+        ctx->waits[k] = *alloc_next(p);
+        ctx->waiting -= alloc_head_of(p)->total;
+        alloc_give_back(ctx, p);
+    }
+}
+
+void pfi_trim(pf_ctx *ctx) { alloc_shrink(ctx, 0); }
+
+/* ---- blocks ---- */
+
+static void *alloc_new(pf_ctx *ctx, size_t total, size_t align) {
+    const size_t peak = PFI_MAX(ctx->peak, ctx->used + total);
+    alloc_shrink(ctx, peak - ctx->used - total);
+    char *raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
+    if (!raw && ctx->waiting) {
+        pfi_trim(ctx);
+        raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
+    }
+    if (!raw) return NULL;
+    uintptr_t at = ((uintptr_t)raw + sizeof(alloc_head) + align - 1) / align * align;
+    char *p = raw + (at - (uintptr_t)raw);
+    *alloc_head_of(p) = (alloc_head){total, (size_t)(p - raw)};
+    return p;
+}
+
 static void *alloc_aligned(pf_ctx *ctx, size_t size, size_t align) {
+    if (size >= ALLOC_LARGE) align = ALLOC_ALIGN;
     size_t total = size + sizeof(alloc_head) + align;
     if (total < size) {
         pfi_fail(ctx, PF_NOMEM, "not enough memory: a block of %zu bytes was asked for", size);
         return NULL;
     }
-    char *raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
-    if (!raw) {
+    void *p = size >= ALLOC_LARGE ? alloc_waiting(ctx, total) : NULL;
+    if (!p) p = alloc_new(ctx, total, align);
+    if (!p) {
         pfi_fail(ctx, PF_NOMEM, "not enough memory: a block of %zu bytes was asked for, %zu are in use", size,
                  ctx->used);
         return NULL;
     }
-    uintptr_t at = ((uintptr_t)raw + sizeof(alloc_head) + align - 1) / align * align;
-    char *p = raw + (at - (uintptr_t)raw);
-    *alloc_head_of(p) = (alloc_head){total, (size_t)(p - raw)};
-    ctx->used += total;
+    ctx->used += alloc_head_of(p)->total;
     ctx->peak = PFI_MAX(ctx->peak, ctx->used);
     return p;
 }
 
 void *pfi_alloc(pf_ctx *ctx, size_t size) { return alloc_aligned(ctx, size, 16); }
 
-void *pfi_alloc_data(pf_ctx *ctx, size_t size) { return alloc_aligned(ctx, size, 64); }
+void *pfi_alloc_data(pf_ctx *ctx, size_t size) { return alloc_aligned(ctx, size, ALLOC_ALIGN); }
 
 void *pfi_calloc(pf_ctx *ctx, size_t n, size_t size) {
     if (size && n > SIZE_MAX / size) {
@@ -60,9 +128,16 @@ void *pfi_realloc(pf_ctx *ctx, void *p, size_t size) {
 
 void pfi_free(pf_ctx *ctx, void *p) {
     if (!p) return;
-    alloc_head h = *alloc_head_of(p);
-    ctx->used -= h.total;
-    ctx->a.realloc_fn(ctx->a.ud, (char *)p - h.raw, h.total, 0);
+    const size_t total = alloc_head_of(p)->total;
+    ctx->used -= total;
+    if (!ctx->reuse || total < ALLOC_LARGE + sizeof(alloc_head) + ALLOC_ALIGN) {
+        alloc_give_back(ctx, p);
+        return;
+    }
+    void **first = &ctx->waits[alloc_class(total)];
+    *alloc_next(p) = *first;
+    *first = p;
+    ctx->waiting += total;
 }
 
 char *pfi_strndup(pf_ctx *ctx, const char *s, size_t n) {

@@ -19,13 +19,16 @@
         if (pf_try_status_ != PF_OK) return pf_try_status_;                                                            \
     } while (0)
 
-enum { PFI_MAX_METRICS = 16 };
+enum { PFI_MAX_METRICS = 16, PFI_CLASSES = 8 * 24 };
 
 typedef struct pfi_step pfi_step; /* tensor/tape.c */
 
 struct pf_ctx {
     pf_allocator a;
     size_t used, peak; /* bytes in use now, and at most so far */
+    bool reuse;        /* large blocks that are freed wait to be used again */
+    size_t waiting;    /* bytes of those */
+    void *waits[PFI_CLASSES];
     long holds;        /* the caller's one and one per living object */
     int threads;
     volatile int cancelled;
@@ -51,7 +54,7 @@ void *pfi_calloc(pf_ctx *ctx, size_t n, size_t size); /* cleared; checks n * siz
 void *pfi_realloc(pf_ctx *ctx, void *p, size_t size); /* p as it was on failure */
 void *pfi_alloc_data(pf_ctx *ctx, size_t size);       /* 64-byte aligned, not cleared */
 void pfi_free(pf_ctx *ctx, void *p);                  /* any of the above; NULL is fine */
-void pfi_trim(pf_ctx *ctx);                           /* gives waiting blocks back to the allocator */
+void pfi_trim(pf_ctx *ctx);                           /* gives the blocks that wait back to the allocator */
 char *pfi_strndup(pf_ctx *ctx, const char *s, size_t n);
 char *pfi_format(pf_ctx *ctx, const char *fmt, ...) PF_FORMAT_ATTR(2, 3); /* owned text */
 

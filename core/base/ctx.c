@@ -26,6 +26,14 @@ const char *pf_strstatus(pf_status s) {
     return "unknown status";
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define CTX_SANITIZED 1
+#elif defined(__has_feature)
+#define CTX_SANITIZED __has_feature(address_sanitizer)
+#else
+#define CTX_SANITIZED 0
+#endif
+
 static void *ctx_libc_realloc(void *ud, void *p, size_t old, size_t now) {
     (void)ud;
     (void)old;
@@ -36,6 +44,9 @@ static void *ctx_libc_realloc(void *ud, void *p, size_t old, size_t now) {
     return realloc(p, now);
 }
 
+/* Whoever looks for use after free must see each block go. */
+static bool ctx_reuse(void) { return !CTX_SANITIZED && !getenv("POFIT_VALGRIND"); }
+
 pf_status pf_open(pf_ctx **out, const pf_allocator *a) {
     *out = NULL;
     pf_allocator use = a ? *a : (pf_allocator){ctx_libc_realloc, NULL};
@@ -45,6 +56,7 @@ pf_status pf_open(pf_ctx **out, const pf_allocator *a) {
     ctx->a = use;
     ctx->used = ctx->peak = sizeof *ctx;
     ctx->holds = 1;
+    ctx->reuse = ctx_reuse();
     ctx->recording = true;
 #ifdef _OPENMP
     ctx->threads = PFI_MIN(omp_get_max_threads(), 256);
@@ -64,6 +76,7 @@ void pfi_hold(pf_ctx *ctx) { ctx->holds++; }
 
 void pfi_release(pf_ctx *ctx) {
     if (--ctx->holds > 0) return;
+    pfi_trim(ctx);
     pf_allocator a = ctx->a;
     a.realloc_fn(a.ud, ctx, sizeof *ctx, 0);
 }

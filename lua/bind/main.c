@@ -1,5 +1,4 @@
 /* The program: pofit FILE.lua, pofit COMMAND, pofit -e CODE, pofit help NAME, or a prompt. */
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -314,18 +313,8 @@ static void main_short_spin(char **argv) {
     execv("/proc/self/exe", argv);
 }
 
-/* A training step frees and asks for the same large blocks again and again: let the C library keep them, instead of
- * giving each back to the system and paying a page fault for every 4 KiB of the next. */
-static void main_keep_memory(void) {
-#ifdef M_MMAP_THRESHOLD
-    mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    mallopt(M_TRIM_THRESHOLD, 1 << 30);
-#endif
-}
-
 int main(int argc, char **argv) {
     main_short_spin(argv);
-    main_keep_memory();
     main_args a = {.argc = argc, .argv = argv};
     int status = main_parse(&a);
     if (status != EXIT_SUCCESS) return status < 0 ? EXIT_SUCCESS : status;

@@ -293,6 +293,47 @@ static void close_order(void **state) {
     assert_null(ctx);
 }
 
+/* Large blocks wait to be used again; what is held is never more than the peak of what was in use; all goes back. */
+static void large_blocks_wait(void **state) {
+    (void)state;
+    enum { MB = 1 << 20 };
+    harness_memory m = {.fail_at = -1};
+    pf_ctx *ctx;
+    assert_int_equal(pf_open(&ctx, &(pf_allocator){harness_realloc, &m}), PF_OK);
+    ctx->reuse = true;
+    void *a = pfi_alloc_data(ctx, 4 * MB), *b = pfi_alloc(ctx, MB), *c = pfi_alloc(ctx, 100);
+    const long calls = m.calls;
+    const size_t peak = ctx->peak, used = ctx->used;
+    pfi_free(ctx, a);
+    pfi_free(ctx, c);
+    assert_int_equal(m.blocks, 3); /* the context, b and what waits; c has gone */
+    assert_true(ctx->used < used - 4 * MB);
+    void *again = pfi_alloc_data(ctx, 4 * MB - 100 * 1024); /* a little shorter */
+    assert_ptr_equal(again, a);
+    assert_int_equal(m.calls, calls);
+    pfi_free(ctx, again);
+    void *d = pfi_alloc(ctx, 2 * MB); /* a block of twice the size is no good, but there is room for both no more */
+    assert_ptr_not_equal(d, a);
+    assert_int_equal(m.blocks, 3);
+    assert_int_equal(ctx->peak, peak);
+    pfi_free(ctx, d);
+    pfi_free(ctx, b);
+    assert_int_equal(m.blocks, 3);
+    assert_true(m.bytes <= peak);
+    m.fail_at = m.calls; /* the system has no more: what waits goes back before that is an error */
+    void *e = pfi_alloc(ctx, 100);
+    assert_non_null(e);
+    assert_int_equal(m.blocks, 2);
+    pfi_free(ctx, e);
+    pfi_free(ctx, pfi_alloc(ctx, MB));
+    assert_int_equal(m.blocks, 2);
+    assert_int_equal(ctx->used, sizeof *ctx);
+    pf_close(ctx);
+    assert_int_equal(m.blocks, 0);
+    assert_int_equal(m.bytes, 0);
+    assert_int_equal(m.broken, 0);
+}
+
 /* ---- errors ---- */
 
 static void null_runs_through(void **state) {
@@ -443,6 +484,7 @@ int main(void) {
         cmocka_unit_test(history_is_used_once),
         cmocka_unit_test(detach_stops_gradients),
         cmocka_unit_test(close_order),
+        cmocka_unit_test(large_blocks_wait),
         cmocka_unit_test(null_runs_through),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(tensors_refuse),
