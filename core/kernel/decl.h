@@ -50,8 +50,12 @@ void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_rea
                              const pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
                              const PFK(attention) * a, void *scratch);
 
-/* x[rows,n] in place to its exponential over the row's largest, over the row's sum if divide; lse[rows] */
-void PFK(softmax_rows)(int threads, pf_real *x, pf_real *lse, int64_t rows, int64_t n, bool divide);
+/* x[rows,n] in place to its softmax along the rows */
+void PFK(softmax_rows)(int threads, pf_real *x, int64_t rows, int64_t n);
+/* A softmax whose rows come a strip x[rows,n] at a time. max[rows] and sum[rows]: largest value so far (-PFR_MAX before
+ * the first strip) and sum of e^(x - max); x becomes e^(x - max); what was relative to the old max times keep[rows] is
+ * relative to the new one. */
+void PFK(softmax_more)(int threads, pf_real *x, pf_real *max, double *sum, pf_real *keep, int64_t rows, int64_t n);
 /* x[rows,n] = exp(x - shift[row]) */
 void PFK(exp_rows)(int threads, pf_real *x, const pf_real *shift, int64_t rows, int64_t n);
 

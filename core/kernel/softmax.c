@@ -33,15 +33,24 @@ static PFK_CLONES double softmax_exp_sum(pf_real *x, pf_real shift, int64_t n) {
     return total;
 }
 
-void PFK(softmax_rows)(int threads, pf_real *x, pf_real *lse, int64_t rows, int64_t n, bool divide) {
+void PFK(softmax_rows)(int threads, pf_real *x, int64_t rows, int64_t n) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
     for (int64_t r = 0; r < rows; r++) {
         pf_real *row = x + r * n, m = softmax_max(row, n);
-        double sum = softmax_exp_sum(row, m, n);
-        lse[r] = (pf_real)((double)m + log(sum));
-        pf_real scale = (pf_real)(1 / sum);
-        if (divide)
-            for (int64_t i = 0; i < n; i++) row[i] *= scale;
+        pf_real scale = (pf_real)(1 / softmax_exp_sum(row, m, n));
+        for (int64_t i = 0; i < n; i++) row[i] *= scale;
+    }
+}
+
+void PFK(softmax_more)(int threads, pf_real *x, pf_real *max, double *sum, pf_real *keep, int64_t rows, int64_t n) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
+    for (int64_t r = 0; r < rows; r++) {
+        pf_real *row = x + r * n, m = softmax_max(row, n);
+        m = max[r] > m ? max[r] : m;
+        double left = max[r] < m ? exp((double)max[r] - (double)m) : 1;
+        sum[r] = sum[r] * left + softmax_exp_sum(row, m, n);
+        keep[r] = (pf_real)left;
+        max[r] = m;
     }
 }
 

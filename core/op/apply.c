@@ -136,10 +136,18 @@ static pf_status apply_detach_constants(pfi_call *c) {
     return PF_OK;
 }
 
-static pf_tensor *apply_view(pfi_call *c) {
+/* says which inputs want a gradient, before the operation decides what to save for it */
+static pf_status apply_wants(pfi_call *c, bool needs_grad) {
+    if (!needs_grad) return PF_OK;
+    PF_TRY(apply_detach_constants(c));
+    for (int i = 0; i < c->n_in; i++) c->wants[i] = c->in[i] && c->in[i]->needs_grad;
+    return PF_OK;
+}
+
+static pf_tensor *apply_view(pfi_call *c, bool needs_grad) {
     pf_tensor *x = c->in[0];
     pf_tensor *t = pfi_tensor_alias(x, c->nd, c->dim, c->stride, x->offset + c->offset);
-    if (!t || !apply_needs_grad(c)) return t;
+    if (!t || !needs_grad) return t;
     /* gradients are contiguous in in[0]'s shape: the same view of a contiguous tensor says where they go */
     int64_t strided[PF_MAX_DIMS];
     memcpy(strided, x->stride, sizeof strided);
@@ -184,15 +192,12 @@ static pf_dtype apply_dtype(const pfi_op *op, pf_tensor *const *in) {
 }
 
 static pf_tensor *apply_run(pfi_call *c, pf_tensor *const *in) {
-    if (apply_take_inputs(c, in) != PF_OK || c->op->shape(c) != PF_OK) return NULL;
+    if (apply_take_inputs(c, in) != PF_OK) return NULL;
+    const bool needs_grad = apply_needs_grad(c);
+    if (apply_wants(c, needs_grad) != PF_OK || c->op->shape(c) != PF_OK) return NULL;
     c->seq = c->ctx->seq++; /* after the copies that made inputs contiguous: they are older history */
-    pf_tensor *t = c->op->flags & PFI_VIEW ? apply_view(c) : apply_compute(c);
-    if (!t || !apply_needs_grad(c)) return t;
-    if (apply_detach_constants(c) != PF_OK) {
-        pf_tensor_free(t);
-        return NULL;
-    }
-    for (int i = 0; i < c->n_in; i++) c->wants[i] = c->in[i] && c->in[i]->needs_grad;
+    pf_tensor *t = c->op->flags & PFI_VIEW ? apply_view(c, needs_grad) : apply_compute(c);
+    if (!t || !needs_grad) return t;
     t->needs_grad = true;
     t->node = c;
     return t;

@@ -19,7 +19,7 @@ struct pfi_call {
     uint64_t seq;
     pf_tensor *in[PF_MAX_INPUTS]; /* tensors in the order of the parameters; NULL for an optional one left out */
     int n_in;
-    bool wants[PF_MAX_INPUTS]; /* this input needed a gradient when the operation was applied */
+    bool wants[PF_MAX_INPUTS]; /* this input needs a gradient; known from the shape stage on */
     double num[PF_MAX_PARAMS]; /* other parameters in their order; NaN for an optional one without default */
     int64_t shape_arg[PF_MAX_DIMS];
     int n_shape_arg; /* of the PF_KIND_SHAPE parameter */

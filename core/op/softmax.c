@@ -1,12 +1,6 @@
 #include "op/extreme.h"
 
-/* scratch: what the row kernel keeps for each row */
-static pf_status softmax_shape(pfi_call *c) {
-    PF_TRY(reduce_along(c));
-    pfi_reduce r = reduce_of(c);
-    c->scratch_bytes = (size_t)r.outer * sizeof(pf_real);
-    return PF_OK;
-}
+static pf_status softmax_shape(pfi_call *c) { return reduce_along(c); }
 
 static pf_status softmax_forward(pfi_call *c) {
     pfi_reduce r = reduce_of(c);
@@ -14,7 +8,7 @@ static pf_status softmax_forward(pfi_call *c) {
     pf_real *y = c->y;
     if (r.inner == 1) {
         memcpy(y, x, (size_t)(r.outer * r.n) * sizeof *y);
-        PFK(softmax_rows)(c->ctx->threads, y, c->scratch, r.outer, r.n, true);
+        PFK(softmax_rows)(c->ctx->threads, y, r.outer, r.n);
         return PF_OK;
     }
     PFI_EACH_OF(c, r.n ? r.outer * r.inner : 0, r.n, {

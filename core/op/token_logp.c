@@ -1,69 +1,142 @@
 #include "op/token_logp.h"
 
-/* Log-probabilities of chosen tokens without ever holding tokens x vocabulary: the head runs on chunks of the nodes
- * that are scored, each node once however many entries it has; backward computes the logits again. */
+/* Log-probabilities of chosen tokens. Forward goes over strips of the vocabulary with a running softmax, each node once
+ * however many entries it has. With p the probabilities of a node, d logp(t) / d h = w_t - sum_j p_j w_j (times the
+ * slopes of the cap): the sum is made on the way, so that backward computes the logits again only for the gradient of
+ * w. saved[1]: logsumexp of each row; saved[2]: that sum [rows, C], if h needs a gradient. */
 static pf_status token_logp_shape(pfi_call *c) {
     PF_TRY(logp_shape(c));
+    const int64_t E = c->in[2]->dim[0], C = c->in[0]->dim[1];
     c->nd = 1;
-    c->dim[0] = c->in[2]->dim[0];
+    c->dim[0] = E;
+    c->saved_bytes[1] = (size_t)PFI_MAX(E, 1) * sizeof(pf_real);
+    c->saved_bytes[2] = c->wants[0] ? (size_t)(E * C) * sizeof(pf_real) : 0;
+    /* sum, largest and what a strip leaves of the sums so far, of each row; backward: one row of w */
+    c->scratch_bytes = logp_scratch(c) + (size_t)logp_chunk(c) * (sizeof(double) + 2 * sizeof(pf_real));
+    c->scratch_back_bytes = logp_scratch(c) + (size_t)C * sizeof(pf_real);
     return PF_OK;
+}
+
+/* the running softmax of a chunk */
+typedef struct logp_running {
+    double *sum;
+    pf_real *max, *keep, *mean; /* mean: of the rows of w under p, not yet divided by sum; may be NULL */
+} logp_running;
+
+static logp_running token_logp_running(const pfi_call *c, const logp_strip *p) {
+    const int64_t chunk = logp_chunk(c);
+    logp_running w = {.sum = (double *)((char *)c->scratch + logp_scratch(c))};
+    w.max = (pf_real *)(w.sum + chunk);
+    w.keep = w.max + chunk;
+    w.mean = c->saved[2] ? (pf_real *)c->saved[2] + p->r * c->in[0]->dim[1] : NULL;
+    for (int64_t i = 0; i < p->n; i++) {
+        w.max[i] = -PFR_MAX;
+        w.sum[i] = 0;
+    }
+    return w;
+}
+
+/* y of the entries whose target is in the strip become its logit */
+static void token_logp_pick(const pfi_call *c, const logp_rows *l, const logp_strip *p) {
+    const int32_t *target = c->x[3];
+    pf_real *y = c->y;
+    for (int64_t i = 0; i < p->n; i++)
+        for (int64_t k = l->row_first[p->r + i]; k < l->row_first[p->r + i + 1]; k++) {
+            const int64_t at = target[l->order[k]] - p->j;
+            if (at >= 0 && at < p->s) y[l->order[k]] = p->logits[i * p->s + at];
+        }
+}
+
+static void token_logp_add(const pfi_call *c, const logp_strip *p, const logp_running *w) {
+    const int64_t C = c->in[0]->dim[1], s = p->s;
+    const int threads = c->ctx->threads;
+    PFK(softmax_more)(threads, p->logits, w->max, w->sum, w->keep, p->n, s);
+    if (!w->mean) return;
+    pf_real *e = p->logits, *mean = w->mean;
+    const pf_real *slope = p->slope, *keep = w->keep;
+    if (slope) PFI_EACH(c, p->n * s, e[i] *= slope[i]);
+    if (p->j) PFI_EACH(c, p->n * C, mean[i] *= keep[i / C]);
+    PFK(linear_back)(threads, mean, e, c->in[1]->dtype, logp_head(c, p->j), p->n, s, C, p->j ? 1 : 0, c->scratch);
 }
 
 static pf_status token_logp_forward(pfi_call *c) {
     logp_sort(c);
-    logp_rows l = logp_rows_of(c);
-    int64_t V = c->in[1]->dim[0], chunk = logp_chunk(c);
-    const int32_t *target = c->x[3];
-    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *y = c->y, *lse = c->saved[1];
-    for (int64_t r = 0; r < l.rows; r += chunk) {
-        int64_t n = PFI_MIN(chunk, l.rows - r);
-        logp_logits(c, &l, r, n, logits, gathered);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t k = l.row_first[r + i]; k < l.row_first[r + i + 1]; k++)
-                y[l.order[k]] = logits[i * V + target[l.order[k]]];
-        PFK(softmax_rows)(c->ctx->threads, logits, lse + r, n, V, false);
-        for (int64_t i = 0; i < n; i++)
+    const logp_rows l = logp_rows_of(c);
+    const int64_t V = c->in[1]->dim[0], C = c->in[0]->dim[1];
+    logp_strip p = logp_strip_of(c);
+    pf_real *y = c->y, *lse = c->saved[1];
+    for (int64_t r = 0; r < l.rows; r += p.n) {
+        logp_gather(c, &l, &p, r);
+        logp_running w = token_logp_running(c, &p);
+        for (int64_t j = 0; j < V; j += p.s) {
+            logp_logits(c, &p, j);
+            token_logp_pick(c, &l, &p);
+            token_logp_add(c, &p, &w);
+        }
+        for (int64_t i = 0; i < p.n; i++) {
+            lse[r + i] = (pf_real)((double)w.max[i] + log(w.sum[i]));
             for (int64_t k = l.row_first[r + i]; k < l.row_first[r + i + 1]; k++) y[l.order[k]] -= lse[r + i];
+        }
+        if (w.mean) PFI_EACH(c, p.n * C, w.mean[i] *= (pf_real)(1 / w.sum[i / C]));
     }
     return PF_OK;
 }
 
-/* logits[n,V] of rows r.. become d loss / d logits: for a row with entries e, sum_e dy_e (onehot(target_e) - p) */
-static void token_logp_row_gradient(const pfi_call *c, const logp_rows *l, int64_t r, int64_t n, pf_real *logits,
-                                    const pf_real *lse) {
-    int64_t V = c->in[1]->dim[0];
-    const int32_t *target = c->x[3];
+/* sum of dy over the entries of a row */
+static double token_logp_total(const pfi_call *c, const logp_rows *l, int64_t row) {
     const pf_real *dy = c->dy;
-    PFK(exp_rows)(c->ctx->threads, logits, lse, n, V);
-    for (int64_t i = 0; i < n; i++) {
-        double total = 0;
-        for (int64_t k = l->row_first[r + i]; k < l->row_first[r + i + 1]; k++) total += (double)dy[l->order[k]];
-        pf_real *row = logits + i * V, scale = (pf_real)-total;
-        for (int64_t j = 0; j < V; j++) row[j] *= scale;
-        for (int64_t k = l->row_first[r + i]; k < l->row_first[r + i + 1]; k++)
-            row[target[l->order[k]]] += dy[l->order[k]];
+    double total = 0;
+    for (int64_t k = l->row_first[row]; k < l->row_first[row + 1]; k++) total += (double)dy[l->order[k]];
+    return total;
+}
+
+static void token_logp_dh(const pfi_call *c, const logp_rows *l, int64_t row, pf_real *wide) {
+    const int64_t C = c->in[0]->dim[1];
+    const int32_t *target = c->x[3];
+    const pf_real cap = (pf_real)c->num[0], total = (pf_real)token_logp_total(c, l, row);
+    const pf_real *dy = c->dy, *y = c->y, *lse = c->saved[1], *mean = (const pf_real *)c->saved[2] + row * C;
+    pf_real *dh = (pf_real *)c->dx[0] + l->row_node[row] * C;
+    for (int64_t j = 0; j < C; j++) dh[j] -= total * mean[j];
+    for (int64_t k = l->row_first[row]; k < l->row_first[row + 1]; k++) {
+        const int64_t e = l->order[k];
+        const pf_real t = cap > 0 ? (y[e] + lse[row]) / cap : 0, by = dy[e] * (1 - t * t);
+        PFK(widen)(c->in[1]->dtype, logp_head(c, target[e]), wide, C);
+        for (int64_t j = 0; j < C; j++) dh[j] += by * wide[j];
     }
 }
 
+/* the strip's logits become d loss / d logits: for a row with entries e, sum_e dy_e (onehot(target_e) - p) */
+static void token_logp_dlogits(const pfi_call *c, const logp_rows *l, const logp_strip *p) {
+    const int32_t *target = c->x[3];
+    const pf_real *dy = c->dy, *lse = c->saved[1], *slope = p->slope;
+    pf_real *d = p->logits;
+    PFK(exp_rows)(c->ctx->threads, d, lse + p->r, p->n, p->s);
+    PFI_EACH_OF(c, p->n, p->s, {
+        const pf_real scale = (pf_real)-token_logp_total(c, l, p->r + i);
+        for (int64_t j = i * p->s; j < (i + 1) * p->s; j++) d[j] *= scale;
+        for (int64_t k = l->row_first[p->r + i]; k < l->row_first[p->r + i + 1]; k++) {
+            const int64_t at = target[l->order[k]] - p->j;
+            if (at >= 0 && at < p->s) d[i * p->s + at] += dy[l->order[k]];
+        }
+        for (int64_t j = i * p->s; slope && j < (i + 1) * p->s; j++) d[j] *= slope[j];
+    });
+}
+
 static pf_status token_logp_backward(pfi_call *c) {
-    logp_rows l = logp_rows_of(c);
-    int64_t V = c->in[1]->dim[0], C = c->in[0]->dim[1], chunk = logp_chunk(c);
-    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *dgathered = gathered + chunk * C;
-    pf_real *slope = dgathered + chunk * C;
-    const pf_real cap = (pf_real)c->num[0];
-    pf_real *dh = c->dx[0], *dw = c->dx[1];
-    const pf_real *lse = c->saved[1];
-    for (int64_t r = 0; r < l.rows; r += chunk) {
-        int64_t n = PFI_MIN(chunk, l.rows - r);
-        logp_logits(c, &l, r, n, logits, gathered);
-        if (cap > 0) PFI_EACH(c, n * V, slope[i] = 1 - logits[i] / cap * (logits[i] / cap));
-        token_logp_row_gradient(c, &l, r, n, logits, lse + r);
-        if (cap > 0) PFI_EACH(c, n * V, logits[i] *= slope[i]);
-        if (dw) PFK(gemm)(c->ctx->threads, true, false, V, C, n, logits, V, gathered, C, 1, dw, C);
-        if (!dh) continue;
-        PFK(linear_back)(c->ctx->threads, dgathered, logits, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < C; j++) dh[l.row_node[r + i] * C + j] += dgathered[i * C + j];
+    const logp_rows l = logp_rows_of(c);
+    const int64_t V = c->in[1]->dim[0], C = c->in[0]->dim[1];
+    const int threads = c->ctx->threads;
+    logp_strip p = logp_strip_of(c);
+    pf_real *dw = c->dx[1], *wide = (pf_real *)((char *)c->scratch + logp_scratch(c));
+    if (c->dx[0])
+        for (int64_t i = 0; i < l.rows; i++) token_logp_dh(c, &l, i, wide);
+    for (int64_t r = 0; dw && r < l.rows; r += p.n) {
+        logp_gather(c, &l, &p, r);
+        for (int64_t j = 0; j < V; j += p.s) {
+            logp_logits(c, &p, j);
+            token_logp_dlogits(c, &l, &p);
+            PFK(gemm)(threads, true, false, p.s, C, p.n, p.logits, p.s, p.gathered, C, 1, dw + j * C, C);
+        }
     }
     return PF_OK;
 }

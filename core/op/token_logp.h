@@ -1,10 +1,11 @@
-/* What token_logp and token_stats share: entries grouped by node, logits computed a chunk of nodes at a time. */
+/* What token_logp and token_stats share: entries grouped by node; logits of a chunk of nodes, a strip of the vocabulary
+ * at a time, so that the head is read once for many nodes and tokens x vocabulary is never held. */
 #ifndef PFI_TOKEN_LOGP_H
 #define PFI_TOKEN_LOGP_H
 
 #include "op/zip.h"
 
-enum { LOGP_CHUNK_BYTES = 4 << 20, LOGP_ROWS_MIN = 16, LOGP_ROWS_MAX = 256 };
+enum { LOGP_STRIP_BYTES = 8 << 20, LOGP_ROWS = 1024, LOGP_COLS_MIN = 256 };
 
 /* Entries sorted by node: row r is node row_node[r] with the entries order[row_first[r] .. row_first[r+1]). */
 typedef struct logp_rows {
@@ -12,18 +13,41 @@ typedef struct logp_rows {
     const int32_t *order, *row_first, *row_node;
 } logp_rows;
 
+/* rows of a chunk, at most, and columns of a strip: of the shapes alone */
 static inline int64_t logp_chunk(const pfi_call *c) {
-    int64_t rows = (int64_t)(LOGP_CHUNK_BYTES / sizeof(pf_real)) / PFI_MAX(c->in[1]->dim[0], 1);
-    return PFI_MIN(PFI_MAX(rows, LOGP_ROWS_MIN), LOGP_ROWS_MAX);
+    return PFI_MAX(PFI_MIN(c->in[2]->dim[0], (int64_t)LOGP_ROWS), 1);
 }
 
-/* bytes at the start of the scratch for widening w; the logits stand behind them */
+static inline int64_t logp_width(const pfi_call *c) {
+    const int64_t fit = (int64_t)(LOGP_STRIP_BYTES / sizeof(pf_real)) / logp_chunk(c) / LOGP_COLS_MIN * LOGP_COLS_MIN;
+    return PFI_MAX(PFI_MIN(fit, c->in[1]->dim[0]), 1);
+}
+
+/* bytes at the start of the scratch for widening w; the logits stand behind them, then what logp_gather fills */
 static inline size_t logp_wide(const pfi_call *c) {
     const pf_tensor *w = c->in[1];
     return PFK(linear_scratch)(c->ctx->threads, w->dtype, w->dim[0], w->dim[1]);
 }
 
-static inline pf_real *logp_space(const pfi_call *c) { return (pf_real *)((char *)c->scratch + logp_wide(c)); }
+/* One chunk: rows r..r+n-1, of which the strip of columns j..j+s-1 stands in logits[n,s]. */
+typedef struct logp_strip {
+    int64_t r, n, j, s;
+    pf_real *logits, *gathered; /* [chunk, width], [chunk, C] */
+    pf_real *slope;             /* [chunk, width]: of the cap; NULL without one */
+} logp_strip;
+
+static inline logp_strip logp_strip_of(const pfi_call *c) {
+    const int64_t chunk = logp_chunk(c), width = logp_width(c), C = c->in[0]->dim[1];
+    pf_real *logits = (pf_real *)((char *)c->scratch + logp_wide(c)), *gathered = logits + chunk * width;
+    return (logp_strip){.logits = logits, .gathered = gathered, .slope = c->num[0] > 0 ? gathered + chunk * C : NULL};
+}
+
+/* first byte of the scratch that logp_strip does not use, aligned for doubles */
+static inline size_t logp_scratch(const pfi_call *c) {
+    const int64_t chunk = logp_chunk(c), width = logp_width(c);
+    const int64_t reals = chunk * (width * (c->num[0] > 0 ? 2 : 1) + c->in[0]->dim[1]);
+    return logp_wide(c) + ((size_t)reals * sizeof(pf_real) + 63) / 64 * 64;
+}
 
 /* inputs h[T,C] w[V,C] node[E] target[E] */
 static inline pf_status logp_shape(pfi_call *c) {
@@ -33,7 +57,7 @@ static inline pf_status logp_shape(pfi_call *c) {
     PF_TRY(pfi_need_ndim(c, 2, 1));
     PF_TRY(pfi_need_shape(c, 3, 1, c->in[2]->dim));
     const int32_t *node = pfi_data(c->in[2]), *target = pfi_data(c->in[3]);
-    int64_t E = c->in[2]->dim[0], chunk = logp_chunk(c);
+    int64_t E = c->in[2]->dim[0];
     for (int64_t e = 0; e < E; e++) {
         if (node[e] < 0 || node[e] >= h->dim[0])
             return pfi_call_fail(c, PF_RANGE, "entry %lld is at node %d of %lld", (long long)e + 1, node[e] + 1,
@@ -44,11 +68,7 @@ static inline pf_status logp_shape(pfi_call *c) {
     }
     /* order, row_first, row_node, and a counter for each node while sorting */
     c->saved_bytes[0] = (size_t)(3 * E + 2 + h->dim[0] + 1) * sizeof(int32_t);
-    c->saved_bytes[1] = (size_t)PFI_MAX(E, 1) * sizeof(pf_real); /* logsumexp of each row */
     if (!(c->num[0] >= 0)) return pfi_call_fail(c, PF_RANGE, "softcap must not be below 0, got %g", c->num[0]);
-    /* logits, gathered nodes and their gradient; with a cap, backward also keeps its slope */
-    c->scratch_bytes = (size_t)(chunk * (w->dim[0] + 2 * h->dim[1])) * sizeof(pf_real) + logp_wide(c);
-    c->scratch_back_bytes = c->scratch_bytes + (c->num[0] > 0 ? (size_t)(chunk * w->dim[0]) * sizeof(pf_real) : 0);
     return PF_OK;
 }
 
@@ -78,15 +98,32 @@ static inline logp_rows logp_rows_of(const pfi_call *c) {
     return (logp_rows){order[3 * E + 1], E, order, order + E, order + 2 * E + 1};
 }
 
-/* logits of rows r..r+n-1 into logits[n,V]; the gathered nodes into gathered[n,C] */
-static inline void logp_logits(const pfi_call *c, const logp_rows *l, int64_t r, int64_t n, pf_real *logits,
-                               pf_real *gathered) {
-    int64_t C = c->in[0]->dim[1], V = c->in[1]->dim[0];
+/* the chunk that begins at row r */
+static inline void logp_gather(const pfi_call *c, const logp_rows *l, logp_strip *p, int64_t r) {
+    const int64_t C = c->in[0]->dim[1];
     const pf_real *h = c->x[0];
-    for (int64_t i = 0; i < n; i++) memcpy(gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *gathered);
-    PFK(linear)(c->ctx->threads, logits, gathered, c->in[1]->dtype, c->x[1], n, V, C, 0, c->scratch);
+    p->r = r;
+    p->n = PFI_MIN(logp_chunk(c), l->rows - r);
+    for (int64_t i = 0; i < p->n; i++)
+        memcpy(p->gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *h);
+}
+
+/* where row j of w is stored */
+static inline const char *logp_head(const pfi_call *c, int64_t j) {
+    const pf_tensor *w = c->in[1];
+    return (const char *)c->x[1] + pfi_dtype_bytes(w->dtype, (size_t)(j * w->dim[1]));
+}
+
+/* logits of the strip that begins at column j, capped */
+static inline void logp_logits(const pfi_call *c, logp_strip *p, int64_t j) {
+    const int64_t C = c->in[0]->dim[1];
+    p->j = j;
+    p->s = PFI_MIN(logp_width(c), c->in[1]->dim[0] - j);
+    PFK(linear)(c->ctx->threads, p->logits, p->gathered, c->in[1]->dtype, logp_head(c, j), p->n, p->s, C, 0, c->scratch);
     const pf_real cap = (pf_real)c->num[0];
-    if (cap > 0) PFI_EACH_OF(c, n * V, 8, logits[i] = cap * pfr_tanh(logits[i] / cap));
+    pf_real *z = p->logits, *slope = p->slope;
+    if (cap > 0) PFI_EACH_OF(c, p->n * p->s, 8, const pf_real t = pfr_tanh(z[i] / cap); z[i] = cap * t;
+                             slope[i] = 1 - t * t);
 }
 
 #define PFI_LOGP_PARAMS                                                                                                \

@@ -2,54 +2,68 @@
 
 /* Per entry: entropy, hit, mean logit, log of the sum of squared probabilities. With z the logits and
  * L = logsumexp(z): entropy = L - sum p z; log sum p^2 = log sum (e^(z-L))^2. */
+
+/* a row's sums over the strips so far, relative to the largest logit `top`: e^z, e^z z, e^2z; and of z itself */
+typedef struct stats_row {
+    double top, sum, weighted, squares, total;
+    int64_t best;
+} stats_row;
+
 static pf_status token_stats_shape(pfi_call *c) {
     PF_TRY(logp_shape(c));
     c->nd = 2;
     c->dim[0] = c->in[2]->dim[0];
     c->dim[1] = 4;
+    c->scratch_bytes = logp_scratch(c) + (size_t)logp_chunk(c) * sizeof(stats_row);
     return PF_OK;
 }
 
-static void token_stats_row(pf_real *logits, int64_t V, pf_real stats[4], int64_t *best) {
-    double mean = 0, top = (double)logits[0];
-    *best = 0;
-    for (int64_t j = 0; j < V; j++) {
-        mean += (double)logits[j];
-        if ((double)logits[j] > top) {
-            top = (double)logits[j];
-            *best = j;
-        }
+static void token_stats_more(stats_row *s, const pf_real *z, int64_t n, int64_t first) {
+    double top = s->best < 0 ? (double)z[0] : s->top;
+    for (int64_t j = 0; j < n; j++) {
+        s->total += (double)z[j];
+        if (s->best >= 0 && !((double)z[j] > top)) continue;
+        top = (double)z[j];
+        s->best = first + j;
     }
-    double sum = 0, weighted = 0, squares = 0;
-    for (int64_t j = 0; j < V; j++) {
-        double z = (double)logits[j] - top, e = exp(z);
-        sum += e;
-        weighted += e * z;
-        squares += e * e;
+    const double shift = s->sum > 0 ? s->top - top : 0, keep = exp(shift);
+    s->weighted = keep * (s->weighted + shift * s->sum);
+    s->sum *= keep;
+    s->squares *= keep * keep;
+    s->top = top;
+    for (int64_t j = 0; j < n; j++) {
+        double d = (double)z[j] - top, e = exp(d);
+        s->sum += e;
+        s->weighted += e * d;
+        s->squares += e * e;
     }
-    stats[0] = (pf_real)(log(sum) - weighted / sum);
-    stats[2] = (pf_real)(mean / (double)V);
-    stats[3] = (pf_real)(log(squares) - 2 * log(sum));
+}
+
+static void token_stats_write(const pfi_call *c, const logp_rows *l, int64_t row, const stats_row *s) {
+    const int32_t *target = c->x[3];
+    const double V = (double)c->in[1]->dim[0];
+    pf_real stats[4] = {(pf_real)(log(s->sum) - s->weighted / s->sum), 0, (pf_real)(s->total / V),
+                        (pf_real)(log(s->squares) - 2 * log(s->sum))};
+    for (int64_t k = l->row_first[row]; k < l->row_first[row + 1]; k++) {
+        stats[1] = target[l->order[k]] == s->best;
+        memcpy((pf_real *)c->y + 4 * l->order[k], stats, sizeof stats);
+    }
 }
 
 static pf_status token_stats_forward(pfi_call *c) {
     logp_sort(c);
-    logp_rows l = logp_rows_of(c);
-    int64_t V = c->in[1]->dim[0], chunk = logp_chunk(c);
-    const int32_t *target = c->x[3];
-    pf_real *logits = logp_space(c), *gathered = logits + chunk * V, *y = c->y;
-    for (int64_t r = 0; r < l.rows; r += chunk) {
-        int64_t n = PFI_MIN(chunk, l.rows - r);
-        logp_logits(c, &l, r, n, logits, gathered);
-        for (int64_t i = 0; i < n; i++) {
-            pf_real stats[4] = {0};
-            int64_t best;
-            token_stats_row(logits + i * V, V, stats, &best);
-            for (int64_t k = l.row_first[r + i]; k < l.row_first[r + i + 1]; k++) {
-                stats[1] = target[l.order[k]] == best;
-                memcpy(y + 4 * l.order[k], stats, sizeof stats);
-            }
+    const logp_rows l = logp_rows_of(c);
+    const int64_t V = c->in[1]->dim[0];
+    logp_strip p = logp_strip_of(c);
+    stats_row *row = (stats_row *)((char *)c->scratch + logp_scratch(c));
+    for (int64_t r = 0; r < l.rows; r += p.n) {
+        logp_gather(c, &l, &p, r);
+        for (int64_t i = 0; i < p.n; i++) row[i] = (stats_row){.best = -1};
+        for (int64_t j = 0; j < V; j += p.s) {
+            logp_logits(c, &p, j);
+            PFI_EACH_OF(c, p.n, 8 * p.s, token_stats_more(&row[i], p.logits + i * p.s, p.s, j));
         }
+        for (int64_t i = 0; i < p.n; i++) token_stats_write(c, &l, r + i, &row[i]);
     }
     return PF_OK;
 }
