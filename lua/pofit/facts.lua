@@ -197,6 +197,19 @@ local function what_is_it(path)
   core.raise(where .. "neither a model directory (config.json), nor an adapter (adapter_config.json), nor a .gguf file")
 end
 
+--- The context of the model at path, if that says so; there may be no weights.
+---@param path string
+---@return integer?
+function M.context(path)
+  local facts = {}
+  if sys.is_dir(path) then
+    hf_sizes(facts, read_json(path .. "/config.json") or {})
+  elseif path:find "%.gguf$" then
+    gguf_facts(facts, core.weights(path).meta)
+  end
+  return facts.context
+end
+
 --- Facts about the model at path: a table of what is known. rank: of the adapter whose memory is estimated.
 ---@param path string
 ---@param rank integer

@@ -24,6 +24,15 @@ fails 1 'rows.jsonl:1: field "completion" is missing' "$POFIT" inspect data rows
 fails 1 'there is no column "good" for chosen' "$POFIT" inspect data rows.jsonl --model "$MODEL" --columns chosen=good
 fails 2 'FILE is required' "$POFIT" inspect data --model "$MODEL"
 fails 1 'nowhere' "$POFIT" inspect data rows.jsonl --model nowhere
+head -n 1 rows.jsonl > one.jsonl
+"$POFIT" inspect data one.jsonl --model "$MODEL" > out || fail "a file of one row"
+grep -q '1 rows kept, preference' out || { cat out; fail "the one row is not kept"; }
+"$POFIT" -e 'local row = { prompt = ("1+"):rep(200), chosen = "1", rejected = "2" }
+pf.sys.write("long.jsonl", pf.json.encode(row) .. "\n")'
+"$POFIT" inspect data long.jsonl,one.jsonl --model "$MODEL" > out || fail "a row longer than the context"
+grep -q 'left out: longer than [0-9]* tokens: long.jsonl:1' out || { cat out; fail "longer than the context: not told"; }
+: > none.jsonl
+fails 1 'none.jsonl has no rows' "$POFIT" inspect data one.jsonl,none.jsonl --model "$MODEL"
 
 # recipes: CSV with its own names, two files with weights, truncation
 awk 'BEGIN { print "question,good,bad"; for (i = 0; i < 12; i++) printf "%d+1?,\"%d+1=%d;#%d\",\"1\n\"\n", i, i, i + 1, i + 1 }' > p.csv

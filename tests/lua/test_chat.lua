@@ -69,6 +69,9 @@ check.test("without a template: the one built in", function()
   check.fails('message 1 has the role "elf"', tok.chat, tok, { { role = "elf", content = "a" } })
   check.fails("content of message 2 is a nil", tok.chat, tok, { U "a", { role = "assistant" } })
   check.eq(tok:decode(tok:chat({ U "q" }, { tokenize = true })), "<s><|im_start|>user\nq<|im_end|>\n")
+  local call = { role = "assistant", content = "a", tool_calls = json.array { { name = "f" } } }
+  check.fails("no place for them", tok.chat, tok, { U "q", call })
+  check.fails("no place for them", tok.chat, tok, { U "q" }, { tools = json.array { { name = "f" } } })
 end)
 
 check.test("saving a model keeps the template files unchanged", function()

@@ -187,7 +187,7 @@ end
 function M.rows(spec, opts)
   opts = opts or {}
   local files, renamed = files_of(spec), columns_of(opts.columns)
-  local at, rows, draw, again = 0, nil, nil, 0
+  local at, rows, draw, again, n = 0, nil, nil, 0, 0
   local row, line, path, where
   return function()
     while true do
@@ -197,12 +197,13 @@ function M.rows(spec, opts)
       end
       if rows then row, line, path, where = rows() end
       if rows and row ~= nil then
-        row = rename(row, renamed, where)
+        row, n = rename(row, renamed, where), n + 1
         local weight = files[at].weight
         again = math.floor(weight)
         if weight > again and draw:uniform() < weight - again then again = again + 1 end
       else
-        at = at + 1
+        if rows and n == 0 then core.raise(files[at].path .. " has no rows") end
+        at, n = at + 1, 0
         if not files[at] then return nil end
         rows = open(files[at].path, renamed)
         draw = random.new(opts.seed or 0, "weight " .. at)

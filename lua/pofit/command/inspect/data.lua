@@ -9,7 +9,7 @@ local M = {
       required = true, bare = true },
     { "model", nil, "directory or GGUF file of the model, or of its tokenizer", type = "string", required = true,
       alias = "-m" },
-    { "rows", { 1, 2 }, "numbers of the rows to show; 0 for none", of = "integer", min = 0 },
+    { "rows", {}, "numbers of the rows to show (without: the first two); 0 for none", of = "integer", min = 0 },
     { "tokens", 400, "tokens of a sequence to show at most", min = 1 },
     { "type", "auto", "kind of the rows; auto: as the first one has it", choices = { "auto", "language", "prompt",
       "completion", "unpaired", "preference", "steps", "ranked" } },
@@ -25,21 +25,12 @@ local M = {
 
 local function positive(n) return n > 0 and n or nil end
 
--- the context that config.json names, if there is one
-local function context_of(dir)
-  local sys, json = require "pofit.sys", require "pofit.json"
-  local path = dir .. "/config.json"
-  if not sys.exists(path) then return nil end
-  local config = json.decode(sys.read(path), path)
-  return math.tointeger(config.max_position_embeddings)
-end
-
 local function load(opt)
   local pf = require "pofit"
   local tok = pf.tokenizer.load(opt.model)
   local rows = pf.data.rows(opt.file, { columns = opt.columns ~= "" and opt.columns or nil })
   local set, kind = pf.data.load(rows, tok, {
-    kind = opt.type ~= "auto" and opt.type or nil, max_length = positive(opt.max_length) or context_of(opt.model),
+    kind = opt.type ~= "auto" and opt.type or nil, max_length = positive(opt.max_length) or require("pofit.facts").context(opt.model),
     max_prompt_length = positive(opt.max_prompt_length), max_completion_length = positive(opt.max_completion_length),
     truncation = opt.truncation, assistant_only = opt.assistant_only, date = opt.date ~= "" and opt.date or nil,
   })
@@ -139,7 +130,7 @@ function M.run(opt)
   local painter, survey = require "pofit.data.paint", require "pofit.data.survey"
   local paint = painter.painter(sys.isatty(1) and not os.getenv "NO_COLOR")
   local set, kind = load(opt)
-  for _, number in ipairs(opt.rows) do
+  for _, number in ipairs(#opt.rows > 0 and opt.rows or { 1, set.n > 1 and 2 or 0 }) do
     if number > set.n then
       require("pofit.core").raise(("there is no row %d: %d rows were kept"):format(number, set.n))
     end
