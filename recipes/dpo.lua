@@ -14,7 +14,7 @@ local opt = pf.options {
   pf.model.options, -- model, adapter, lora_rank, ...
   { "data", "", "files of rows with prompt, chosen, rejected: a.jsonl:2,b.csv (none: sampled, verified pairs)" },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
-  { "variant", "sigmoid", "loss: TRL's loss_type" },
+  { "variant", "sigmoid", "loss: TRL's loss_type", choices = pf.loss.variants() },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
   { "sft_weight", nil, "weight of the chosen answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
   { "steps", nil, "updates (default: 300 on CHAIN, else one pass over the data)", type = "integer" },

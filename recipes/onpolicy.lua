@@ -14,7 +14,7 @@ local opt = pf.options(pf.problems.options {
   "On-policy preference optimisation, online and iterative DPO. Without --model and --data: on CHAIN.",
   { "name", "onpolicy", "the run: everything is kept in runs/NAME" },
   { "every", 20, "updates between two samplings (0: sample once, from the start)", min = 0 },
-  { "variant", "sigmoid", "loss: TRL's loss_type; sft has no negative gradient" },
+  { "variant", "sigmoid", "loss: TRL's loss_type; sft has no negative gradient", choices = pf.loss.variants() },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "iterative", false, "the reference is the policy as it last sampled, not the start" },
   { "sft_weight", nil, "weight of the right answers' likelihood (default: 1 on CHAIN, else 0)", type = "number" },

@@ -18,7 +18,7 @@ local opt = pf.options(pf.problems.options {
   { "editor", "script", "who makes the mistakes; random, for comparison: any token for another",
     choices = { "script", "model", "random" } },
   { "beta", nil, "strength of the tie to the reference (default: 0.1 on CHAIN, else 0.4)", type = "number" },
-  { "variant", "sigmoid", "loss: TRL's loss_type" },
+  { "variant", "sigmoid", "loss: TRL's loss_type", choices = pf.loss.variants() },
   { "anchor", nil, "weight of the right side's likelihood (default: 10 on CHAIN, else 0.05)", type = "number" },
   { "steps", nil, "updates (default: 150 on CHAIN, else 8 passes over the data)", type = "integer" },
   { "batch", 16, "pairs an update", min = 1 },

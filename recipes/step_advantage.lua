@@ -21,7 +21,7 @@ local opt = pf.options(pf.problems.options {
   { "pairs", "full", "what is compared: a right answer with the wrong one up to its pit; steps after the same prefix; "
     .. "whole answers", choices = { "full", "same", "whole" } },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
-  { "variant", "sigmoid", "loss: TRL's loss_type" },
+  { "variant", "sigmoid", "loss: TRL's loss_type", choices = pf.loss.variants() },
   { "anchor", nil, "weight of the right side's likelihood (default: 1 on CHAIN, else 0)", type = "number" },
   { "steps", nil, "updates (default: 200 on CHAIN, else one pass over the data)", type = "integer" },
   { "batch", 16, "pairs an update", min = 1 },

@@ -264,11 +264,22 @@ static pf_status load_gguf(pf_ctx *ctx, const char *path, pf_dtype dtype, pf_mod
     return s;
 }
 
+static pf_status load_refuse_adapter(pf_ctx *ctx, const char *dir) {
+    char *model = pfi_file_join(ctx, dir, "config.json"), *adapter = pfi_file_join(ctx, dir, "adapter_config.json");
+    pf_status s = model && adapter ? PF_OK : PF_NOMEM;
+    if (s == PF_OK && !pfi_file_exists(model) && pfi_file_exists(adapter))
+        s = pfi_fail(ctx, PF_FORMAT, "%s is an adapter: load its base, and this as the adapter", dir);
+    pfi_free(ctx, model);
+    pfi_free(ctx, adapter);
+    return s;
+}
+
 static pf_status load_into(pf_ctx *ctx, const char *dir, pf_dtype dtype, pf_model **m) {
     if (pfi_gguf_is(dir) && !pfi_file_is_dir(dir)) return load_gguf(ctx, dir, dtype, m);
     if (!pfi_file_is_dir(dir))
         return pfi_fail(ctx, PF_IO, "%s: no such model directory (expected config.json and model.safetensors in it)",
                         dir);
+    PF_TRY(load_refuse_adapter(ctx, dir));
     PF_TRY(load_shell(ctx, dir, dtype, m));
     if (!((*m)->dir = pfi_strndup(ctx, dir, strlen(dir)))) return PF_NOMEM;
     pfi_weights *w = NULL;

@@ -18,6 +18,9 @@ local BESIDE <const> = {
 --- Refuse to write over what is there.
 function M.check_new(path)
   if path == "" then require("pofit.command").usage "--out is required: where to?" end
+  if path:find "%.safetensors$" then
+    core.raise(("--out %s: a model is written as a directory, or as NAME.gguf"):format(path))
+  end
   if sys.exists(path) then core.raise(("--out %s exists already; nothing is overwritten"):format(path)) end
   local dir = path:match "^(.*)/[^/]+/?$"
   if dir and dir ~= "" and not sys.is_dir(dir) then
@@ -115,6 +118,20 @@ end
 function M.type_of(facts)
   local known = { F32 = "float32", F16 = "float16", BF16 = "bfloat16" }
   return known[facts.types[1]] or "float32"
+end
+
+--- The type of a GGUF file: as asked ("auto": not), as its name says, or as the model is.
+---@param out string
+---@param asked string
+---@param from table facts
+---@return string
+function M.gguf_type(out, asked, from)
+  local name = out:lower():match "[-._](b?f%d+)%.gguf$" or out:lower():match "[-._](t?i?q%d[%w_]*)%.gguf$"
+  if asked == "auto" and name and not M.types[name] then
+    core.raise(("--out %s: a GGUF file is written as f32, f16, bf16 or q8_0; another type in its name needs --dtype")
+      :format(out))
+  end
+  return M.types[asked] or M.types[name or ""] or M.type_of(from)
 end
 
 --- "5GB", "200MB" or a number of bytes; nil if it is neither.

@@ -39,6 +39,20 @@ function loss.preference(model, batch, o)
   return loss.mix { { value, 1, metrics }, { -chosen:sum() / length:sum(), o.anchor or 0 } }
 end
 
+--- The names that dpo knows as variant.
+---@return string[]
+function loss.variants()
+  local out = {}
+  for _, entry in ipairs(core.registry()) do
+    for _, p in ipairs(entry.name == "dpo" and entry.params or {}) do
+      if p.name == "variant" then
+        for name in p.choices:gmatch "%S+" do out[#out + 1] = name end
+      end
+    end
+  end
+  return out
+end
+
 --- What each loss is: name -> {formula=, source=, doc=, needs = {names that must be given}, takes = {all names}}.
 ---@return table<string, table>
 function loss.list()

@@ -105,8 +105,13 @@ local function seconds_of(date)
   if not year or clock ~= "" and not hour then
     core.raise(("template: date is %q, expected YYYY-MM-DD or YYYY-MM-DDThh:mm:ss"):format(tostring(date)))
   end
-  return os.time { year = year, month = month, day = day, hour = hour or 12, min = minute or 0,
+  local time = { year = year, month = month, day = day, hour = hour or 12, min = minute or 0,
     sec = tonumber(second) or 0 }
+  local seconds = os.time(time) -- which counts months on into the next year
+  if time.month ~= tonumber(month) or time.day ~= tonumber(day) then
+    core.raise(("template: there is no date %s"):format(date))
+  end
+  return seconds
 end
 
 --- The text for some variables (Lua values by name), and {spans = {{first, last}, ...} what the assistant says, in

@@ -39,6 +39,8 @@ same runs/whole/adapter/adapter_model.safetensors runs/cut/adapter/adapter_model
 
 # refused before anything is trained or written
 fails 1 "cannot hold DoRA" dpo --name no --lora-rank 2 --lora-dora --export-gguf
+fails 1 'runs/new/adapter is an adapter: load its base' "$POFIT" generate --model runs/new/adapter "1+2?"
+fails 1 'no such adapter directory' "$POFIT" generate --model "$MODEL" --adapter "$MODEL/config.json" "1+2?"
 fails 1 'no adapter to write as GGUF' dpo --name no --export-gguf
 fails 1 'leave --lora-rank out' dpo --name no --lora-rank 2 --adapter runs/new/adapter
 fails 1 '"q_prj" fits no matrix product' dpo --name no --lora-rank 2 --lora-targets q_prj

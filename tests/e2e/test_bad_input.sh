@@ -23,7 +23,7 @@ fails 1 'UTF-8' dpo --model "$MODEL" --data utf8.jsonl
 { head -n 2 prefs.jsonl; echo '{"prompt": '; } > cut.jsonl
 fails 1 'cut.jsonl:3' dpo --model "$MODEL" --data cut.jsonl
 : > empty.jsonl
-fails 1 'no preference rows' dpo --model "$MODEL" --data empty.jsonl
+fails 1 'empty.jsonl has no rows' dpo --model "$MODEL" --data empty.jsonl
 echo '[1, 2]' > list.jsonl
 fails 1 'list.jsonl:1' dpo --model "$MODEL" --data list.jsonl
 echo '{"prompt": 3, "chosen": "1", "rejected": "2"}' > type.jsonl
@@ -54,6 +54,9 @@ damage && sed -i 's/"model_type": *"llama"/"model_type": "mamba"/' m/config.json
 fails 1 'mamba' dpo --model m --data prefs.jsonl
 damage && sed -i 's/"hidden_size"/"partial_rotary_factor": 0.5, "hidden_size"/' m/config.json
 fails 1 'partial_rotary_factor' dpo --model m --data prefs.jsonl
+
+# before anything is read
+fails 2 'expected one of sigmoid, hinge' dpo --model nowhere --data prefs.jsonl --variant nope
 
 # a full disk: what was there stays
 if mkdir full 2>/dev/null && mount -t tmpfs -o size=64k tmpfs full 2>/dev/null; then

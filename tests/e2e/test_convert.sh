@@ -76,6 +76,14 @@ assert((a - b):abs():max():item() < 1e-5, "the merged model computes something e
 grep -q 'BF16' out || { cat out; fail "merged16 is not bfloat16"; }
 [ ! -e merged16.float32 ] && [ ! -e merged16.part ] || fail "something is left beside merged16"
 
+# names that promise what is not written
+fails 1 'a GGUF file is written as f32, f16, bf16 or q8_0' "$POFIT" convert "$MODEL" --out m-q4_k_m.gguf
+fails 1 'a GGUF file is written as' "$POFIT" merge "$golden/peft/lora" --model "$golden/llama_a" --out m.IQ2_XXS.gguf
+fails 1 'written as a directory, or as NAME.gguf' "$POFIT" convert "$MODEL" --out m.safetensors
+"$POFIT" merge "$golden/peft/lora" --model "$golden/llama_a" --out merged-q8_0.gguf >out
+grep -q 'Q8_0' out || { cat out; fail "merged-q8_0.gguf is of another type"; }
+convert "$MODEL" --out odd-q4_0.gguf --dtype f32 2>/dev/null
+
 fails 1 'exists already' "$POFIT" convert "$MODEL" --out merged
 fails 2 '--out is required' "$POFIT" convert "$MODEL"
 fails 1 'no directory nodir' "$POFIT" convert "$MODEL" --out nodir/x

@@ -12,19 +12,12 @@ local M = {
   },
 }
 
--- the type of a GGUF file: as asked, as the name says, or as it is
-local function gguf_type(opt, from)
-  local export = require "pofit.export"
-  local named = opt.out:lower():match "[-._](b?f%d+)%.gguf$" or opt.out:lower():match "[-._](q8_0)%.gguf$"
-  return export.types[opt.dtype] or export.types[named or ""] or export.type_of(from)
-end
-
 local function write(opt, from, shard)
   local export, pf = require "pofit.export", require "pofit"
   local dtype = export.types[opt.dtype]
   if opt.out:find "%.gguf$" then
     if shard > 0 then require("pofit.command").usage "a GGUF file is written as one: leave --max-shard-size out" end
-    export.gguf(pf.model.load(opt.path, { dtype = "stored" }), opt.out, gguf_type(opt, from))
+    export.gguf(pf.model.load(opt.path, { dtype = "stored" }), opt.out, export.gguf_type(opt.out, opt.dtype, from))
   elseif from.kind == "GGUF file" then
     export.model(pf.model.load(opt.path), opt.out, dtype or export.type_of(from), shard)
   else

@@ -36,10 +36,11 @@ function M.run(opt)
   if not adapter.adapter then require("pofit.core").raise(opt.adapter .. " is no adapter: it is a model already") end
   local base = base_of(opt, adapter.adapter)
   local from = facts.of(base, 8)
-  local dtype = export.types[opt.dtype] or export.type_of(from)
+  local gguf = opt.out:find "%.gguf$"
+  local dtype = gguf and export.gguf_type(opt.out, opt.dtype, from) or export.types[opt.dtype] or export.type_of(from)
   local model = pf.model.load(base, { adapter = opt.adapter })
   model:merge()
-  if opt.out:find "%.gguf$" then export.gguf(model, opt.out, dtype) else export.model(model, opt.out, dtype, shard) end
+  if gguf then export.gguf(model, opt.out, dtype) else export.model(model, opt.out, dtype, shard) end
   export.report(opt.out, from)
 end
 
