@@ -1,4 +1,6 @@
 /* What most families read of config.json. */
+#include <math.h>
+
 #include "model/family.h"
 
 const pfi_size_keys pfi_usual_sizes = {.hidden = "hidden_size",
@@ -94,6 +96,13 @@ pf_status pfi_config_cap(pf_ctx *ctx, json_t *json, const char *file, const char
     PF_TRY(pfi_json_number_opt(ctx, json, key, file, &given));
     if (!(given > 0)) return pfi_fail(ctx, PF_FORMAT, "%s: %s is %g, expected above 0", file, key, given);
     return pfi_json_number_opt(ctx, json, key, file, out);
+}
+
+pf_status pfi_config_scale(pf_ctx *ctx, json_t *json, const char *file, const char *key, double scalar, pfi_config *c) {
+    PF_TRY(pfi_config_cap(ctx, json, file, key, &scalar));
+    if (!(scalar > 0)) return pfi_fail(ctx, PF_FORMAT, "%s: %s is null, expected a number above 0", file, key);
+    c->attention_scale = 1 / sqrt(scalar);
+    return PF_OK;
 }
 
 pf_status pfi_config_layer_types(pf_ctx *ctx, json_t *json, const char *file, uint8_t flags, pfi_config *c) {

@@ -46,6 +46,8 @@ pf_status pfi_config_act(pf_ctx *ctx, json_t *json, const char *file, const char
 pf_status pfi_config_window(pf_ctx *ctx, json_t *json, const char *file, const char *key, int64_t *out);
 /* a number; null: 0, absent: *out stays */
 pf_status pfi_config_cap(pf_ctx *ctx, json_t *json, const char *file, const char *key, double *out);
+/* scores are divided by the root of this number; scalar: its default */
+pf_status pfi_config_scale(pf_ctx *ctx, json_t *json, const char *file, const char *key, double scalar, pfi_config *c);
 /* layer_types, if it is there: layers of "sliding_attention" get the flags, others lose them */
 pf_status pfi_config_layer_types(pf_ctx *ctx, json_t *json, const char *file, uint8_t flags, pfi_config *c);
 /* Qwen's sliding_window, use_sliding_window, max_window_layers (layers from this one on) and layer_types */
@@ -59,6 +61,7 @@ typedef struct pfi_rope_base {
     const char *theta_key, *partial_key; /* at the top of the file */
     double theta, partial;
     bool yarn_is_longrope; /* old Phi-3 files */
+    double original;       /* context before it was stretched, where the top of the file names none; 0: the model's */
 } pfi_rope_base;
 /* rope_parameters (newer files) or rope_scaling, and what the base names, into *out. err FORMAT, UNSUPPORTED */
 pf_status pfi_config_rope(pf_ctx *ctx, json_t *json, const char *file, pfi_rope_base base, pfi_config *c,

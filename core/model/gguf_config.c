@@ -155,7 +155,8 @@ static pf_status gguf_divisors(gguf_read *r, json_t *rope) {
         PF_TRY(gguf_int(r, "rope.scaling.original_context_length", &context));
         PF_TRY(gguf_number(r, "rope.scaling.attn_factor", &factor));
     }
-    gguf_set(r, rope, "original_max_position_embeddings", json_integer(context));
+    json_t *at = strcmp(r->arch->model_type, "phi3") == 0 ? r->json : rope; /* where the family has it */
+    gguf_set(r, at, "original_max_position_embeddings", json_integer(context));
     gguf_set(r, rope, "attention_factor", gguf_real(factor));
     return PF_OK;
 }

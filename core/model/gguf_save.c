@@ -85,7 +85,8 @@ static pf_status save_choose_rope(gguf_save *g) {
     if (strcmp(g->rope, "yarn") != 0) return save_refuse(g, "such scaling of rotary embeddings");
     for (int i = 0; i < PFI_COUNT(attention); i++)
         if (save_other(g, attention[i], 0)) return save_refuse(g, "yarn with an attention factor of its own");
-    if (json_is_false(json_object_get(g->params, "truncate"))) return save_refuse(g, "yarn without truncation");
+    const json_t *truncate = json_object_get(g->params, "truncate");
+    if (json_is_false(truncate) || json_is_null(truncate)) return save_refuse(g, "yarn without truncation");
     if (save_other(g, "beta_fast", 32) || save_other(g, "beta_slow", 1)) return save_refuse(g, "yarn with such betas");
     return PF_OK;
 }

@@ -114,6 +114,7 @@ static pf_status rope_yarn(rope_read *r, pfi_rope *out) {
     PF_TRY(pfi_json_number_opt(r->ctx, r->json, "mscale", r->place, &mscale));
     PF_TRY(pfi_json_number_opt(r->ctx, r->json, "mscale_all_dim", r->place, &mscale_all));
     PF_TRY(pfi_json_bool_opt(r->ctx, r->json, "truncate", r->place, &truncate));
+    if (json_is_null(json_object_get(r->json, "truncate"))) truncate = false;
     out->factor = mscale != 0 && mscale_all != 0 ? yarn_scale(r->factor, mscale) / yarn_scale(r->factor, mscale_all)
                                                  : yarn_scale(r->factor, 1);
     if (r->attention > 0) out->factor = r->attention;
@@ -179,6 +180,19 @@ static pf_status rope_by_type(rope_read *r, const char *type, pfi_rope *out) {
                     r->place, type);
 }
 
+/* The context before it was stretched. A family with a default (Phi-3) has the number at the top of the file: what stands
+ * among the parameters alone does not count there for transformers. */
+static pf_status rope_original(rope_read *r, json_t *json, const char *file, double usual) {
+    const double inner = r->original;
+    PF_TRY(pfi_json_number_opt(r->ctx, json, "original_max_position_embeddings", file, &r->original));
+    if (usual > 0 && inner != usual && !json_is_number(json_object_get(json, "original_max_position_embeddings")))
+        return pfi_fail(r->ctx, PF_UNSUPPORTED,
+                        "%s: original_max_position_embeddings is %g here and missing outside, which means %g to "
+                        "transformers; write what is meant at the top of the file",
+                        r->place, inner, usual);
+    return PF_OK;
+}
+
 pf_status pfi_rope_set(pf_ctx *ctx, json_t *json, json_t *params, const char *file, const char *place,
                        pfi_rope_base base, pfi_config *c, pfi_rope *out) {
     rope_read r = {.ctx = ctx, .json = params, .context = c->context, .theta = base.theta};
@@ -186,7 +200,7 @@ pf_status pfi_rope_set(pf_ctx *ctx, json_t *json, json_t *params, const char *fi
     const char *type = "default";
     if (base.theta_key) PF_TRY(pfi_json_number_opt(ctx, json, base.theta_key, file, &r.theta));
     if (base.partial_key) PF_TRY(pfi_json_number_opt(ctx, json, base.partial_key, file, &base.partial));
-    r.original = (double)c->context;
+    r.original = base.original > 0 ? base.original : (double)c->context;
     if (params) {
         PF_TRY(rope_refuse_unknown(&r));
         PF_TRY(pfi_json_string_opt(ctx, params, "type", file, &type));
@@ -196,7 +210,7 @@ pf_status pfi_rope_set(pf_ctx *ctx, json_t *json, json_t *params, const char *fi
         PF_TRY(pfi_json_number_opt(ctx, params, "attention_factor", r.place, &r.attention));
         PF_TRY(rope_number(&r, "original_max_position_embeddings", &r.original));
     }
-    PF_TRY(pfi_json_number_opt(ctx, json, "original_max_position_embeddings", file, &r.original));
+    PF_TRY(rope_original(&r, json, file, base.original));
     PF_TRY(rope_number(&r, "rope_theta", &r.theta));
     if (!base.partial_key && base.partial != 1)
         return pfi_fail(ctx, PF_UNSUPPORTED, "%s: partial_rotary_factor is %g, which this family does not have",

@@ -120,6 +120,8 @@ def older(kind, config, options):
     rope["type"] = rope.pop("rope_type")
     text["rope_scaling"] = None if rope["type"] == "default" else rope
     if c.get("hidden_act") == "gelu_pytorch_tanh" and kind == "gemma": c.update(hidden_act="gelu", hidden_activation=None)
+    if rope.get("truncate") is False: rope["truncate"] = None            # as good as false
+    if kind == "gemma3": text["_sliding_window_pattern"] = 1             # what transformers notes for itself: not read
     for key in ("layer_types", "no_rope_layers"):
         if key in text and key not in options: text.pop(key)
     return c

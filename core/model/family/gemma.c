@@ -20,7 +20,7 @@ static pf_status gemma_config(pf_ctx *ctx, json_t *json, const char *file, pfi_c
     if (c->act == PFI_GELU_EXACT) c->act = PFI_GELU_TANH; /* "gelu" in the first releases, which meant this */
     PF_TRY(pfi_config_only(ctx, json, file, "use_bidirectional_attention", 0));
     PF_TRY(pfi_config_biases(ctx, json, file, c));
-    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false, 0};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

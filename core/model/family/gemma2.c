@@ -16,7 +16,6 @@ static const char *const gemma2_keys[] = {"attention_bias",
                                           NULL};
 
 static pf_status gemma2_config(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
-    double scalar = 256;
     c->kv_heads = 4;
     c->head_dim = 256;
     c->context = 8192;
@@ -31,14 +30,13 @@ static pf_status gemma2_config(pf_ctx *ctx, json_t *json, const char *file, pfi_
     PF_TRY(pfi_config_act(ctx, json, file, "hidden_activation", &c->act));
     PF_TRY(pfi_config_only(ctx, json, file, "use_bidirectional_attention", 0));
     PF_TRY(pfi_config_biases(ctx, json, file, c));
-    PF_TRY(pfi_config_cap(ctx, json, file, "query_pre_attn_scalar", &scalar));
-    c->attention_scale = 1 / sqrt(scalar);
+    PF_TRY(pfi_config_scale(ctx, json, file, "query_pre_attn_scalar", 256, c));
     PF_TRY(pfi_config_cap(ctx, json, file, "attn_logit_softcapping", &c->attention_cap));
     PF_TRY(pfi_config_cap(ctx, json, file, "final_logit_softcapping", &c->head_cap));
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window", &c->window));
     for (int64_t i = 0; c->window && i < c->layers; i += 2) c->layer[i] = PFI_LAYER_WINDOW;
     PF_TRY(pfi_config_layer_types(ctx, json, file, PFI_LAYER_WINDOW, c));
-    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false, 0};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

@@ -12,6 +12,7 @@ static pf_status gemma3_config(pf_ctx *ctx, json_t *json, const char *file, pfi_
     char place[288];
     snprintf(place, sizeof place, "%s: text_config", file);
     PF_TRY(pfi_family_find("gemma3_text")->config(ctx, text, place, c));
+    PF_TRY(pfi_config_only(ctx, text, place, "final_logit_softcapping", 0)); /* which the model with eyes does not do */
     return pfi_json_bool_opt(ctx, json, "tie_word_embeddings", file, &c->tied);
 }
 

@@ -22,7 +22,6 @@ static pf_status gemma3_layers(pf_ctx *ctx, json_t *json, const char *file, pfi_
     const uint8_t flags = PFI_LAYER_WINDOW | PFI_LAYER_LOCAL;
     int64_t every = 6;
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window", &c->window));
-    PF_TRY(pfi_config_window(ctx, json, file, "_sliding_window_pattern", &every));
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window_pattern", &every));
     if (every < 1) return pfi_fail(ctx, PF_FORMAT, "%s: sliding_window_pattern must be a number", file);
     if (!c->window) return pfi_fail(ctx, PF_UNSUPPORTED, "%s: a gemma3 model without a sliding_window", file);
@@ -47,14 +46,13 @@ static pf_status gemma3_rope(pf_ctx *ctx, json_t *json, const char *file, pfi_co
         PF_TRY(pfi_json_object_opt(ctx, both, key, file, &part[global ? 0 : 1]));
     }
     if (old) part[0] = old;
-    pfi_rope_base global = {"rope_theta", NULL, 1000000, 1, false};
-    pfi_rope_base local = {"rope_local_base_freq", NULL, 10000, 1, false};
+    pfi_rope_base global = {"rope_theta", NULL, 1000000, 1, false, 0};
+    pfi_rope_base local = {"rope_local_base_freq", NULL, 10000, 1, false, 0};
     PF_TRY(pfi_rope_set(ctx, json, part[0], file, "rope of full_attention", global, c, &c->rope[0]));
     return pfi_rope_set(ctx, json, part[1], file, "rope of sliding_attention", local, c, &c->rope[1]);
 }
 
 static pf_status gemma3_text_config(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
-    double scalar = 256;
     c->vocab = 262208;
     c->hidden = 2304;
     c->ffn = 9216;
@@ -73,8 +71,7 @@ static pf_status gemma3_text_config(pf_ctx *ctx, json_t *json, const char *file,
     PF_TRY(pfi_config_only(ctx, json, file, "use_bidirectional_attention", 0));
     PF_TRY(pfi_config_only(ctx, json, file, "attn_logit_softcapping", 0));
     PF_TRY(pfi_config_biases(ctx, json, file, c));
-    PF_TRY(pfi_config_cap(ctx, json, file, "query_pre_attn_scalar", &scalar));
-    c->attention_scale = 1 / sqrt(scalar);
+    PF_TRY(pfi_config_scale(ctx, json, file, "query_pre_attn_scalar", 256, c));
     PF_TRY(pfi_config_cap(ctx, json, file, "final_logit_softcapping", &c->head_cap));
     PF_TRY(gemma3_layers(ctx, json, file, c));
     return gemma3_rope(ctx, json, file, c);

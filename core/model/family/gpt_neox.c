@@ -28,7 +28,7 @@ static const char *const gpt_neox_keys[] = {"vocab_size",
 
 /* Newer programs write theta and the share a second time, under the names of other families. */
 static pf_status gpt_neox_rope(pf_ctx *ctx, json_t *json, const char *file, pfi_config *c) {
-    pfi_rope_base base = {"rotary_emb_base", "rotary_pct", 10000, 0.25, false};
+    pfi_rope_base base = {"rotary_emb_base", "rotary_pct", 10000, 0.25, false, 0};
     double theta = base.theta, partial = base.partial;
     PF_TRY(pfi_json_number_opt(ctx, json, "rotary_emb_base", file, &theta));
     PF_TRY(pfi_json_number_opt(ctx, json, "rotary_pct", file, &partial));

@@ -9,7 +9,7 @@ static pf_status llama_config(pf_ctx *ctx, json_t *json, const char *file, pfi_c
     PF_TRY(pfi_config_act(ctx, json, file, "hidden_act", &c->act));
     PF_TRY(pfi_config_only(ctx, json, file, "rope_interleaved", 0));
     PF_TRY(pfi_config_biases(ctx, json, file, c));
-    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false, 0};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

@@ -11,7 +11,7 @@ static pf_status mistral_config(pf_ctx *ctx, json_t *json, const char *file, pfi
     PF_TRY(pfi_config_act(ctx, json, file, "hidden_act", &c->act));
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window", &c->window));
     for (int64_t i = 0; c->window && i < c->layers; i++) c->layer[i] = PFI_LAYER_WINDOW;
-    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 10000, 1, false, 0};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

@@ -20,7 +20,7 @@ static pf_status phi3_config(pf_ctx *ctx, json_t *json, const char *file, pfi_co
     for (int i = 0; phi3_idle[i]; i++) PF_TRY(pfi_config_only(ctx, json, file, phi3_idle[i], 1));
     PF_TRY(pfi_config_window(ctx, json, file, "sliding_window", &c->window));
     for (int64_t i = 0; c->window && i < c->layers; i++) c->layer[i] = PFI_LAYER_WINDOW;
-    pfi_rope_base base = {"rope_theta", "partial_rotary_factor", 10000, 1, true};
+    pfi_rope_base base = {"rope_theta", "partial_rotary_factor", 10000, 1, true, 4096};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 

@@ -43,7 +43,7 @@ static pf_status smollm3_config(pf_ctx *ctx, json_t *json, const char *file, pfi
     PF_TRY(pfi_config_biases(ctx, json, file, c));
     PF_TRY(smollm3_still(ctx, json, file, c));
     PF_TRY(smollm3_windows(ctx, json, file, c));
-    pfi_rope_base base = {"rope_theta", NULL, 2000000, 1, false};
+    pfi_rope_base base = {"rope_theta", NULL, 2000000, 1, false, 0};
     return pfi_config_rope(ctx, json, file, base, c, &c->rope[0]);
 }
 
