@@ -6,13 +6,13 @@ void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, c
                const pf_real *B, int64_t ldb, pf_real beta, pf_real *C, int64_t ldc);
 
 /* y[rows,out] = x[rows,in] w^T + beta y, and dx[rows,in] = dy[rows,out] w + beta dx, for w[out,in] stored as type: of
- * another type than pf_real it is widened a tile at a time. beta 0 or 1. As gemm otherwise; y's bits are those of gemm
+ * another type than pf_real it is widened a panel at a time. beta 0 or 1. As gemm otherwise; y's bits are those of gemm
  * on the widened weight. scratch: linear_scratch bytes, 0 for a type that needs none. */
 void PFK(linear)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows, int64_t out,
                  int64_t in, pf_real beta, void *scratch);
 void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type, const void *w, int64_t rows,
                       int64_t out, int64_t in, pf_real beta, void *scratch);
-size_t PFK(linear_scratch)(int threads, pf_dtype type, int64_t out, int64_t in);
+size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in);
 
 /* y[n] += x[n] */
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
@@ -90,9 +90,10 @@ void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *
                       const pf_real *up, int64_t n);
 
 /* y[rows,out] = x[rows,in] w[out,in]^T: a row's bits do not depend on the other rows or its place among them. rows must
- * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_scratch bytes. */
+ * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_rows_scratch bytes. */
 void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
                       int64_t out, int64_t in, void *scratch);
+size_t PFK(linear_rows_scratch)(int threads, pf_dtype type, int64_t out, int64_t in);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]),
  * the last window of them if window > 0. cap as in attention. q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H /
  * G, longest list]. Rows do not meet. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */

@@ -1,5 +1,8 @@
 /* Kernels of sampling: every row is computed the same way whatever stands beside it. */
 #include <cblas.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include "kernel/fast.h"
 #include "kernel/stored.h"
@@ -12,19 +15,36 @@
 
 enum { DECODE_COLS = 256 };
 
+static int64_t decode_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* values that one thread widens at a time */
+static int64_t decode_room(int64_t out, int64_t in) { return (decode_min(out, DECODE_COLS) * in + 15) / 16 * 16; }
+
+size_t PFK(linear_rows_scratch)(int threads, pf_dtype type, int64_t out, int64_t in) {
+    return type == PFI_DTYPE ? 0 : (size_t)(threads * decode_room(out, in)) * sizeof(pf_real);
+}
+
+static int decode_thread(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 /* BLAS computes the product turned, [out,16], where rows are lanes of its vectors and see the same operations. The
  * other way round, its kernels for processors with AVX2 round a row by its place in the block. */
 void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
                       int64_t out, int64_t in, void *scratch) {
-    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS, room = linear_room(out, in);
-    int64_t share = type == PFI_DTYPE ? 1 : linear_max(blocks, 1); /* blocks that share what is widened for them */
+    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS, room = decode_room(out, in);
+    int64_t share = type == PFI_DTYPE || !blocks ? 1 : blocks; /* blocks that share what is widened for them */
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * out * in > 8 * PFK_WORTH_THREADS)
     for (int64_t t = 0; t < blocks / share * cols; t++) {
-        int64_t from = t / cols * share, j = t % cols * DECODE_COLS, n = linear_min(out - j, DECODE_COLS);
+        int64_t from = t / cols * share, j = t % cols * DECODE_COLS, n = decode_min(out - j, DECODE_COLS);
         const pf_real *tile = (const pf_real *)w + j * in;
         if (type != PFI_DTYPE) {
-            pf_real *wide = linear_space(scratch, room);
-            PFK(widen)(type, linear_at(type, w, in, j, 0), wide, n * in);
+            pf_real *wide = (pf_real *)scratch + decode_thread() * room;
+            PFK(widen)(type, linear_at(type, w, in, j), wide, n * in);
             tile = wide;
         }
         for (int64_t i = from * PFK_ROWS; i < (from + share) * PFK_ROWS; i += PFK_ROWS) {
@@ -83,11 +103,7 @@ void PFK(attention_rows)(pf_real *o, const pf_real *q, const pf_real *k, const p
     const int threads = a->threads;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if (work > PFK_WORTH_THREADS)
     for (int64_t t = 0; t < a->T * a->G; t++) {
-#ifdef _OPENMP
-        int64_t thread = omp_get_thread_num();
-#else
-        int64_t thread = 0;
-#endif
+        int64_t thread = decode_thread();
         int64_t r = t / a->G, g = t % a->G, at = (r * a->H + g * group) * a->D;
         int64_t skip = a->window > 0 && len[r] > a->window ? len[r] - a->window : 0;
         decode_row(o + at, q + at, k, v, list[r] + skip, len[r] - skip, a, g, scratch + thread * group * a->longest);

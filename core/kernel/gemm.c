@@ -10,77 +10,130 @@
 #define gemm_blas cblas_sgemm
 #endif
 
+/* Tiles of at most GEMM_ROWS x GEMM_COLS: BLAS packs both sides of every tile again, so large ones cost less. Their
+ * number is a multiple of GEMM_PARTS, so that few threads finish together; it must not depend on the threads. */
+enum { GEMM_ROWS = 256, GEMM_COLS = 768, GEMM_PARTS = 4, GEMM_LEAST = 32 };
+
+/* Tiles of deep products are narrower: at most GEMM_DEEP values of w, but at least GEMM_THIN columns. Weights in storage
+ * types are widened a panel of about GEMM_PANEL values or one tile at a time, by all threads together. */
+enum { GEMM_DEEP = 1 << 20, GEMM_THIN = 128, GEMM_PANEL = 3 << 18, GEMM_WIDEN = 16 };
+
+typedef struct gemm_cut {
+    int64_t m, n; /* rows and columns of a tile */
+} gemm_cut;
+
+static int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t gemm_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t gemm_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static bool gemm_wide(int64_t M, int64_t N, int64_t K) { return M * N * K > 64 * PFK_WORTH_THREADS; }
+
+/* the least number of parts, at least parts, whose product with other is a multiple of GEMM_PARTS; parts itself if that
+ * would cut size too finely */
+static int64_t gemm_even(int64_t size, int64_t parts, int64_t other) {
+    int64_t k = parts;
+    while (k * other % GEMM_PARTS) k++;
+    return size / k < GEMM_LEAST ? parts : k;
+}
+
+static int64_t gemm_most_cols(int64_t K) {
+    return gemm_max(gemm_min(GEMM_DEEP / gemm_max(K, 1) / 16 * 16, GEMM_COLS), GEMM_THIN);
+}
+
+static gemm_cut gemm_cut_of(int64_t M, int64_t N, int64_t K) {
+    const int64_t most = gemm_most_cols(K);
+    int64_t rows = (M + GEMM_ROWS - 1) / GEMM_ROWS, cols = (N + most - 1) / most;
+    if (gemm_wide(M, N, K)) {
+        const int64_t r = gemm_even(M, rows, cols), c = gemm_even(N, cols, rows);
+        if (r > rows && (c == cols || r * cols < rows * c || (r * cols == rows * c && M > N)))
+            rows = r;
+        else
+            cols = c;
+    }
+    return (gemm_cut){gemm_up((M + rows - 1) / gemm_max(rows, 1), 16), gemm_up((N + cols - 1) / gemm_max(cols, 1), 16)};
+}
+
 void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const pf_real *A, int64_t lda,
                const pf_real *B, int64_t ldb, pf_real beta, pf_real *C, int64_t ldc) {
-    int64_t rows = (M + GEMM_ROWS - 1) / GEMM_ROWS, cols = (N + GEMM_COLS - 1) / GEMM_COLS;
-    bool wide = M * N * K > 64 * PFK_WORTH_THREADS;
+    if (M == 0 || N == 0) return;
     if (K == 0) { /* BLAS refuses rows of no elements */
         for (int64_t i = 0; beta == 0 && i < M; i++) memset(C + i * ldc, 0, (size_t)N * sizeof *C);
         return;
     }
-#pragma omp parallel for num_threads(threads) schedule(static) if (wide)
+    const gemm_cut cut = gemm_cut_of(M, N, K);
+    const int64_t rows = (M + cut.m - 1) / cut.m, cols = (N + cut.n - 1) / cut.n;
+    const bool wide = gemm_wide(M, N, K);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (wide)
     for (int64_t t = 0; t < rows * cols; t++) {
-        int64_t i = t / cols * GEMM_ROWS, j = t % cols * GEMM_COLS;
-        int64_t m = M - i < GEMM_ROWS ? M - i : GEMM_ROWS, n = N - j < GEMM_COLS ? N - j : GEMM_COLS;
-        gemm_blas(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)K,
-                  1, A + (ta ? i : i * lda), (int)lda, B + (tb ? j * ldb : j), (int)ldb, beta, C + i * ldc + j,
-                  (int)ldc);
+        const int64_t i = t % rows * cut.m, j = t / rows * cut.n;
+        gemm_blas(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
+                  (int)gemm_min(M - i, cut.m), (int)gemm_min(N - j, cut.n), (int)K, 1, A + (ta ? i : i * lda), (int)lda,
+                  B + (tb ? j * ldb : j), (int)ldb, beta, C + i * ldc + j, (int)ldc);
     }
 }
 
 /* ---- products with a stored weight ---- */
 
-size_t PFK(linear_scratch)(int threads, pf_dtype type, int64_t out, int64_t in) {
-    return type == PFI_DTYPE ? 0 : (size_t)threads * (size_t)linear_room(out, in) * sizeof(pf_real);
+size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in) {
+    const int64_t room = gemm_min(gemm_max(GEMM_PANEL, gemm_most_cols(in) * in), out * in);
+    return type == PFI_DTYPE ? 0 : (size_t)gemm_up(room, 16) * sizeof(pf_real);
+}
+
+/* rows from..from+n of w[.,in] to panel; for the threads of a parallel region, which meet at the end */
+static void gemm_widen(pf_real *panel, pf_dtype type, const void *w, int64_t from, int64_t n, int64_t in) {
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < n; r += GEMM_WIDEN)
+        PFK(widen)(type, linear_at(type, w, in, from + r), panel + r * in, gemm_min(n - r, GEMM_WIDEN) * in);
 }
 
 void PFK(linear)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows, int64_t out,
                  int64_t in, pf_real beta, void *scratch) {
-    if (type == PFI_DTYPE || in == 0) {
+    if (type == PFI_DTYPE || in == 0 || rows == 0 || out == 0) {
         PFK(gemm)(threads, false, true, rows, out, in, x, in, w, in, beta, y, out);
         return;
     }
-    int64_t high = (int64_t)GEMM_ROWS * GEMM_GROUP, groups = (rows + high - 1) / high, room = linear_room(out, in);
-    int64_t cols = (out + GEMM_COLS - 1) / GEMM_COLS;
-    bool wide = out * in * (rows + 16) > 64 * PFK_WORTH_THREADS;
-#pragma omp parallel for num_threads(threads) schedule(static) if (wide)
-    for (int64_t t = 0; t < groups * cols; t++) {
-        int64_t from = t / cols * high, to = linear_min(from + high, rows), j = t % cols * GEMM_COLS;
-        int64_t n = linear_min(out - j, GEMM_COLS);
-        pf_real *tile = linear_space(scratch, room);
-        PFK(widen)(type, linear_at(type, w, in, j, 0), tile, n * in);
-        for (int64_t i = from; i < to; i += GEMM_ROWS)
-            gemm_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)linear_min(to - i, GEMM_ROWS), (int)n, (int)in, 1,
-                      x + i * in, (int)in, tile, (int)in, beta, y + i * out + j, (int)out);
+    const gemm_cut cut = gemm_cut_of(rows, out, in);
+    const int64_t high = (rows + cut.m - 1) / cut.m, width = gemm_max(GEMM_PANEL / in / cut.n, 1) * cut.n;
+    const bool wide = gemm_wide(rows + 16, out, in);
+    pf_real *panel = scratch;
+#pragma omp parallel num_threads(threads) if (wide)
+    for (int64_t p = 0; p < out; p += width) {
+        const int64_t s = gemm_min(width, out - p);
+        gemm_widen(panel, type, w, p, s, in);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t t = 0; t < high * ((s + cut.n - 1) / cut.n); t++) {
+            const int64_t i = t % high * cut.m, j = t / high * cut.n;
+            gemm_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)gemm_min(rows - i, cut.m),
+                      (int)gemm_min(s - j, cut.n), (int)in, 1, x + i * in, (int)in, panel + j * in, (int)in, beta,
+                      y + i * out + p + j, (int)out);
+        }
     }
-}
-
-/* dx[from..to) += dy w for n columns from j on of the rows k..k+deep of w; beta 0 for the first */
-static void linear_back_tile(pf_real *dx, const pf_real *dy, pf_dtype type, const void *w, int64_t from, int64_t to,
-                             int64_t j, int64_t n, int64_t k, int64_t out, int64_t in, pf_real beta, pf_real *tile) {
-    int64_t block = pfk_block(type), first = j - j % block, deep = linear_min(out - k, LINEAR_DEEP);
-    int64_t span = (j + n - first + block - 1) / block * block;
-    for (int64_t r = 0; r < deep; r++) PFK(widen)(type, linear_at(type, w, in, k + r, first), tile + r * span, span);
-    for (int64_t i = from; i < to; i += GEMM_ROWS)
-        gemm_blas(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)linear_min(to - i, GEMM_ROWS), (int)n, (int)deep, 1,
-                  dy + i * out + k, (int)out, tile + j - first, (int)span, beta, dx + i * in + j, (int)in);
 }
 
 void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type, const void *w, int64_t rows,
                       int64_t out, int64_t in, pf_real beta, void *scratch) {
-    if (type == PFI_DTYPE || out == 0) {
+    if (type == PFI_DTYPE || in == 0 || rows == 0 || out == 0) {
         PFK(gemm)(threads, false, false, rows, in, out, dy, out, w, in, beta, dx, in);
         return;
     }
-    int64_t high = (int64_t)GEMM_ROWS * GEMM_GROUP, groups = (rows + high - 1) / high, room = linear_room(out, in);
-    int64_t cols = (in + GEMM_COLS - 1) / GEMM_COLS;
-    bool wide = out * in * (rows + 16) > 64 * PFK_WORTH_THREADS;
-#pragma omp parallel for num_threads(threads) schedule(static) if (wide)
-    for (int64_t t = 0; t < groups * cols; t++) {
-        int64_t from = t / cols * high, to = linear_min(from + high, rows), j = t % cols * GEMM_COLS;
-        for (int64_t k = 0; k < out; k += LINEAR_DEEP)
-            linear_back_tile(dx, dy, type, w, from, to, j, linear_min(in - j, GEMM_COLS), k, out, in, k ? 1 : beta,
-                             linear_space(scratch, room));
+    const gemm_cut cut = gemm_cut_of(rows, in, out);
+    const int64_t high = (rows + cut.m - 1) / cut.m, tiles = high * ((in + cut.n - 1) / cut.n);
+    const int64_t deep = gemm_max(GEMM_PANEL / in, GEMM_THIN);
+    const bool wide = gemm_wide(rows + 16, out, in);
+    pf_real *panel = scratch;
+#pragma omp parallel num_threads(threads) if (wide)
+    for (int64_t k = 0; k < out; k += deep) {
+        const int64_t s = gemm_min(deep, out - k);
+        gemm_widen(panel, type, w, k, s, in);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t t = 0; t < tiles; t++) {
+            const int64_t i = t % high * cut.m, j = t / high * cut.n;
+            gemm_blas(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)gemm_min(rows - i, cut.m),
+                      (int)gemm_min(in - j, cut.n), (int)s, 1, dy + i * out + k, (int)out, panel + j, (int)in,
+                      k ? 1 : beta, dx + i * in + j, (int)in);
+        }
     }
 }
 

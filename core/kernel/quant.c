@@ -1,8 +1,9 @@
 /* Stored types of weights: two bytes a value, or ggml's blocks with a scale of their own (ggml-common.h,
  * ggml-quants.c). One function a type widens one block; the arithmetic is ggml's reference, in float and in its order.
  * This file is compiled without fused multiply-add, so that the bits are the reference's. */
-#include "base/half.h"
 #include "kernel/fast.h"
+
+#include "base/half.h" /* after fast.h, whose settings functions must share to be made part of loops */
 
 static inline float quant_half(const unsigned char *p) { return pfi_f16_to_f32((uint16_t)(p[0] | p[1] << 8)); }
 

@@ -56,7 +56,7 @@ void pfi_pass_close(pfi_pass *p) {
 pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
     if (!x) return NULL;
     int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
-    size_t bytes = pfk_linear_scratch_f32(p->ctx->threads, l->w->dtype, out, in);
+    size_t bytes = pfk_linear_rows_scratch_f32(p->ctx->threads, l->w->dtype, out, in);
     void *scratch = bytes ? pfi_alloc_data(p->ctx, bytes) : NULL;
     if (bytes && !scratch) return NULL;
     pf_tensor *y = pfi_tensor_make(p->ctx, PF_F32, 2, (int64_t[]){rows, out});

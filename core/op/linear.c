@@ -17,7 +17,7 @@ static pf_status linear_shape(pfi_call *c) {
     if (c->in[2]) PF_TRY(pfi_need_shape(c, 2, 1, w->dim));
     PF_TRY(pfi_shape_like(c, 0));
     c->dim[c->nd - 1] = w->dim[0];
-    c->scratch_bytes = PFK(linear_scratch)(c->ctx->threads, w->dtype, w->dim[0], w->dim[1]);
+    c->scratch_bytes = PFK(linear_scratch)(w->dtype, w->dim[0], w->dim[1]);
     return PF_OK;
 }
 

@@ -26,7 +26,7 @@ static inline int64_t logp_width(const pfi_call *c) {
 /* bytes at the start of the scratch for widening w; the logits stand behind them, then what logp_gather fills */
 static inline size_t logp_wide(const pfi_call *c) {
     const pf_tensor *w = c->in[1];
-    return PFK(linear_scratch)(c->ctx->threads, w->dtype, w->dim[0], w->dim[1]);
+    return PFK(linear_scratch)(w->dtype, w->dim[0], w->dim[1]);
 }
 
 /* One chunk: rows r..r+n-1, of which the strip of columns j..j+s-1 stands in logits[n,s]. */

@@ -99,10 +99,10 @@ static void stored_close(const pf_tensor *a, const pf_tensor *b, double tol, con
     if (!(most <= tol * norm)) fail_msg("%s of %s: off by %g of %g", what, pfi_dtype_name(type), most, norm);
 }
 
-/* a product over several tiles of rows, columns and depth; one thread and four */
+/* a product over several tiles of rows and columns and several panels; one thread and four */
 static void test_linear(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{3, 5, 256}, {600, 400, 512}, {7, 1100, 768}};
+    static const int64_t shapes[][3] = {{3, 5, 256}, {600, 400, 512}, {7, 1100, 768}, {5, 5000, 512}};
     pf_ctx *ctx = support_open();
     for (int i = 0; i < PFI_COUNT(stored_types); i++) {
         for (int k = 0; k < PFI_COUNT(shapes); k++) {
@@ -174,9 +174,9 @@ static void test_rows(void **state) {
     for (int i = 0; i < ROWS * IN; i++) x[i] = (float)pfi_random_normal(4, 0, (uint64_t)i);
     for (int i = 0; i < PFI_COUNT(stored_types); i++) {
         pf_tensor *w = stored_new(ctx, stored_types[i], OUT, IN), *wide = stored_widened(w, PF_F32);
-        void *scratch = malloc(pfk_linear_scratch_f32(3, w->dtype, OUT, IN));
+        void *scratch = malloc(pfk_linear_rows_scratch_f32(3, w->dtype, OUT, IN));
         assert_non_null(scratch);
-        assert_int_equal(pfk_linear_scratch_f32(3, PF_F32, OUT, IN), 0);
+        assert_int_equal(pfk_linear_rows_scratch_f32(3, PF_F32, OUT, IN), 0);
         pfk_linear_rows_f32(1, want, x, PF_F32, pfi_data(wide), ROWS, OUT, IN, NULL);
         pfk_linear_rows_f32(1, one, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
         pfk_linear_rows_f32(3, three, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
@@ -199,16 +199,16 @@ static void test_rows(void **state) {
     support_close(ctx);
 }
 
-/* the naive sum dx = dy w + beta dx, through several depths */
+/* the naive sum dx = dy w + beta dx, through several panels */
 static void test_back(void **state) {
     (void)state;
-    enum { ROWS = 3, OUT = 1100, IN = 512 };
+    enum { ROWS = 3, OUT = 4200, IN = 512 };
     static float dy[ROWS * OUT], start[ROWS * IN], dx[ROWS * IN];
     pf_ctx *ctx = support_open();
     for (int i = 0; i < ROWS * OUT; i++) dy[i] = (float)pfi_random_normal(5, 0, (uint64_t)i);
     for (int i = 0; i < ROWS * IN; i++) start[i] = (float)pfi_random_normal(6, 0, (uint64_t)i);
     pf_tensor *w = stored_new(ctx, PF_Q5_K, OUT, IN), *wide = stored_widened(w, PF_F32);
-    void *scratch = malloc(pfk_linear_scratch_f32(2, w->dtype, OUT, IN));
+    void *scratch = malloc(pfk_linear_scratch_f32(w->dtype, OUT, IN));
     assert_non_null(scratch);
     for (int beta = 0; beta < 2; beta++) {
         memcpy(dx, start, sizeof dx);
