@@ -84,10 +84,10 @@ void PFK(rms_norm)(int threads, pf_real *y, pf_real *scale, const pf_real *x, co
 void PFK(rms_norm_back)(int threads, pf_real *dx, const pf_real *dy, const pf_real *x, const pf_real *w, double offset,
                         const pf_real *scale, int64_t rows, int64_t C);
 
-/* y[n] = gate sigmoid(gate) up, and its gradients; dgate or dup may be NULL */
+/* y[n] = gate sigmoid(gate) up, and its gradients, added or, where they are fresh, written; dgate or dup may be NULL */
 void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up, int64_t n);
-void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *dy, const pf_real *gate,
-                      const pf_real *up, int64_t n);
+void PFK(swiglu_back)(int threads, pf_real *dgate, bool fresh_gate, pf_real *dup, bool fresh_up, const pf_real *dy,
+                      const pf_real *gate, const pf_real *up, int64_t n);
 
 /* y[rows,out] = x[rows,in] w[out,in]^T: a row's bits do not depend on the other rows or its place among them. rows must
  * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_rows_scratch bytes. */

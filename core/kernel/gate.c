@@ -13,16 +13,22 @@ static PFK_CLONES void gate_tile(pf_real *y, const pf_real *gate, const pf_real 
     for (int64_t i = 0; i < n; i++) y[i] = gate[i] * gate_sigmoid(gate[i]) * up[i];
 }
 
-static PFK_CLONES void gate_tile_dgate(pf_real *dgate, const pf_real *dy, const pf_real *gate, const pf_real *up,
-                                       int64_t n) {
+/* what is added to the gradients of gate and up */
+static PFK_CLONES void gate_tile_back(pf_real *dgate, pf_real *dup, const pf_real *dy, const pf_real *gate,
+                                      const pf_real *up, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        const pf_real s = gate_sigmoid(gate[i]);
-        dgate[i] += dy[i] * up[i] * s * (1 + gate[i] * (1 - s));
+        const pf_real s = gate_sigmoid(gate[i]), d = dy[i] * s;
+        dgate[i] = d * up[i] * (1 + gate[i] * (1 - s));
+        dup[i] = d * gate[i];
     }
 }
 
-static PFK_CLONES void gate_tile_dup(pf_real *dup, const pf_real *dy, const pf_real *gate, int64_t n) {
-    for (int64_t i = 0; i < n; i++) dup[i] += dy[i] * gate[i] * gate_sigmoid(gate[i]);
+static void gate_put(pf_real *dx, bool fresh, const pf_real *d, int64_t n) {
+    if (!dx) return;
+    if (fresh)
+        memcpy(dx, d, (size_t)n * sizeof *d);
+    else
+        for (int64_t i = 0; i < n; i++) dx[i] += d[i];
 }
 
 void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up, int64_t n) {
@@ -32,13 +38,15 @@ void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up
         gate_tile(y + at, gate + at, up + at, n - at < GATE_TILE ? n - at : GATE_TILE);
 }
 
-void PFK(swiglu_back)(int threads, pf_real *dgate, pf_real *dup, const pf_real *dy, const pf_real *gate,
-                      const pf_real *up, int64_t n) {
+void PFK(swiglu_back)(int threads, pf_real *dgate, bool fresh_gate, pf_real *dup, bool fresh_up, const pf_real *dy,
+                      const pf_real *gate, const pf_real *up, int64_t n) {
     bool wide = 4 * n > PFK_WORTH_THREADS;
 #pragma omp parallel for num_threads(threads) schedule(static) if (wide)
     for (int64_t at = 0; at < n; at += GATE_TILE) {
+        pf_real a[GATE_TILE], b[GATE_TILE];
         int64_t width = n - at < GATE_TILE ? n - at : GATE_TILE;
-        if (dgate) gate_tile_dgate(dgate + at, dy + at, gate + at, up + at, width);
-        if (dup) gate_tile_dup(dup + at, dy + at, gate + at, width);
+        gate_tile_back(a, b, dy + at, gate + at, up + at, width);
+        gate_put(dgate ? dgate + at : NULL, fresh_gate, a, width);
+        gate_put(dup ? dup + at : NULL, fresh_up, b, width);
     }
 }

@@ -35,8 +35,10 @@ static pf_status linear_backward(pfi_call *c) {
     int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     int threads = c->ctx->threads;
     const pf_real *dy = c->dy;
-    if (c->dx[0]) PFK(linear_back)(threads, c->dx[0], dy, c->in[1]->dtype, c->x[1], rows, out, in, 1, c->scratch);
-    if (c->dx[1]) PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, 1, c->dx[1], in);
+    if (c->dx[0]) PFK(linear_back)(threads, c->dx[0], dy, c->in[1]->dtype, c->x[1], rows, out, in,
+                                     c->fresh[0] ? 0 : 1, c->scratch);
+    if (c->dx[1])
+        PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, c->fresh[1] ? 0 : 1, c->dx[1], in);
     if (c->dx[2]) PFK(add_columns)(threads, c->dx[2], dy, rows, out);
     return PF_OK;
 }
@@ -54,6 +56,6 @@ static const pfi_case linear_cases[] = {
 };
 
 PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
-       .backward = linear_backward, .stored = 1u << 1,
+       .backward = linear_backward, .stored = 1u << 1, .writes = 3,
        PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a "
                "storage type."));

@@ -44,13 +44,16 @@ static pf_status lora_backward(pfi_call *c) {
     const int64_t rows = lora_rows(c), r = c->in[2]->dim[0], in = c->in[2]->dim[1], out = c->in[3]->dim[0];
     const int threads = c->ctx->threads;
     pf_real *du = c->scratch;
-    if (c->dx[0]) PFK(accumulate)(threads, c->dx[0], c->dy, rows * out);
-    if (c->dx[3]) PFK(gemm)(threads, true, false, out, r, rows, c->dy, out, c->saved[0], r, 1, c->dx[3], r);
+    pf_real beta[4];
+    for (int i = 0; i < 4; i++) beta[i] = c->fresh[i] ? 0 : 1;
+    if (c->dx[0] && c->fresh[0]) memcpy(c->dx[0], c->dy, (size_t)(rows * out) * sizeof(pf_real));
+    if (c->dx[0] && !c->fresh[0]) PFK(accumulate)(threads, c->dx[0], c->dy, rows * out);
+    if (c->dx[3]) PFK(gemm)(threads, true, false, out, r, rows, c->dy, out, c->saved[0], r, beta[3], c->dx[3], r);
     if (!c->dx[1] && !c->dx[2]) return PF_OK;
     PFK(gemm)(threads, false, false, rows, r, out, c->dy, out, c->x[3], r, 0, du, r);
     lora_scale(du, rows * r, c->num[0]);
-    if (c->dx[1]) PFK(gemm)(threads, false, false, rows, in, r, du, r, c->x[2], in, 1, c->dx[1], in);
-    if (c->dx[2]) PFK(gemm)(threads, true, false, r, in, rows, du, r, c->x[1], in, 1, c->dx[2], in);
+    if (c->dx[1]) PFK(gemm)(threads, false, false, rows, in, r, du, r, c->x[2], in, beta[1], c->dx[1], in);
+    if (c->dx[2]) PFK(gemm)(threads, true, false, r, in, rows, du, r, c->x[1], in, beta[2], c->dx[2], in);
     return PF_OK;
 }
 
@@ -70,6 +73,6 @@ static const pfi_case lora_cases[] = {
 };
 
 PFI_OP(lora, PFI_PARAMS(lora_params), PFI_CASES(lora_cases), .shape = lora_shape, .forward = lora_forward,
-       .backward = lora_backward,
+       .backward = lora_backward, .writes = 15,
        PFI_DOC("y + scale x a^T b^T: what a low-rank adapter adds to a product (Hu et al. 2021). y[..., out], x[..., "
                "in], a[r, in], b[out, r]; result like y."));

@@ -12,7 +12,8 @@ enum { PFI_MAX_SAVED = 3 };
 typedef struct pfi_op pfi_op;
 
 /* One application. The shape stage reads in[] and num[], checks, and fills nd, dim, saved_bytes and scratch_bytes;
- * forward fills y and saved; backward ADDS into the dx[i] that are not NULL. All data is contiguous. */
+ * forward fills y and saved; backward ADDS into the dx[i] that are not NULL, or writes those that are fresh. All data is
+ * contiguous. */
 struct pfi_call {
     const pfi_op *op;
     pf_ctx *ctx;
@@ -36,6 +37,7 @@ struct pfi_call {
     const void *x[PF_MAX_INPUTS];
     const void *dy;
     void *dx[PF_MAX_INPUTS];
+    bool fresh[PF_MAX_INPUTS]; /* dx[i] holds nothing yet; only where the operation says that it writes */
     void *saved[PFI_MAX_SAVED];
     void *scratch;
 };
@@ -73,6 +75,7 @@ struct pfi_op {
     unsigned flags;
     unsigned stored; /* bit k: tensor k may be a frozen weight in a storage type (bfloat16, q4_k, ...): contiguous, and
                         its stage widens it */
+    unsigned writes; /* bit k: backward writes the whole of dx[k] where it is fresh, so nobody needs to clear it */
     pfi_stage shape, forward, backward;
     pfi_stage metrics; /* losses: report with pfi_metric after forward */
     const pfi_case *cases;

@@ -11,7 +11,9 @@ static pf_status swiglu_forward(pfi_call *c) {
 }
 
 static pf_status swiglu_backward(pfi_call *c) {
-    PFK(swiglu_back)(c->ctx->threads, c->dx[0], c->dx[1], c->dy, c->x[0], c->x[1], (int64_t)pfi_numel(c->in[0]));
+    PFK(swiglu_back)
+    (c->ctx->threads, c->dx[0], c->fresh[0], c->dx[1], c->fresh[1], c->dy, c->x[0], c->x[1],
+     (int64_t)pfi_numel(c->in[0]));
     return PF_OK;
 }
 
@@ -24,5 +26,5 @@ static const pfi_case swiglu_cases[] = {
     {.dim = {PFI_S2(3, 5), PFI_S1(5)}, .want = PF_SHAPE},
 };
 
-PFI_OP(swiglu, PFI_PARAMS(swiglu_params), PFI_CASES(swiglu_cases), PFI_STAGES(swiglu),
+PFI_OP(swiglu, PFI_PARAMS(swiglu_params), PFI_CASES(swiglu_cases), PFI_STAGES(swiglu), .writes = 3,
        PFI_DOC("silu(gate) * up = gate / (1 + e^-gate) * up. Both of one shape, the result too."));

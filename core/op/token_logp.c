@@ -130,12 +130,14 @@ static pf_status token_logp_backward(pfi_call *c) {
     pf_real *dw = c->dx[1], *wide = (pf_real *)((char *)c->scratch + logp_scratch(c));
     if (c->dx[0])
         for (int64_t i = 0; i < l.rows; i++) token_logp_dh(c, &l, i, wide);
+    if (dw && c->fresh[1] && l.rows == 0) memset(dw, 0, (size_t)(V * C) * sizeof *dw);
     for (int64_t r = 0; dw && r < l.rows; r += p.n) {
+        const pf_real beta = r == 0 && c->fresh[1] ? 0 : 1;
         logp_gather(c, &l, &p, r);
         for (int64_t j = 0; j < V; j += p.s) {
             logp_logits(c, &p, j);
             token_logp_dlogits(c, &l, &p);
-            PFK(gemm)(threads, true, false, p.s, C, p.n, p.logits, p.s, p.gathered, C, 1, dw + j * C, C);
+            PFK(gemm)(threads, true, false, p.s, C, p.n, p.logits, p.s, p.gathered, C, beta, dw + j * C, C);
         }
     }
     return PF_OK;
@@ -162,5 +164,6 @@ static const pfi_case token_logp_cases[] = {
 
 PFI_OP(token_logp, PFI_PARAMS(token_logp_params), PFI_CASES(token_logp_cases), .shape = token_logp_shape,
        .forward = token_logp_forward, .backward = token_logp_backward, .stored = 1u << 1,
+       .writes = 2,
        PFI_DOC("Log-probability of token target[e] under softmax(h[node[e]] w^T), nats; with softcap c > 0 the "
                "logits z become c tanh(z / c) first. h[T,C], w[V,C], node[E], target[E]; result [E]."));

@@ -128,22 +128,31 @@ static void tape_view_backward(pfi_call *c, pf_tensor *dy) {
     }
 }
 
-static pf_status tape_node_backward(pf_tensor *t) {
-    pfi_call *c = t->node;
+/* the first gradient of a tensor, which the operation writes, if no other input of it is the same tensor */
+static bool tape_fresh(const pfi_call *c, int i) {
+    bool fresh = c->op->writes >> i & 1 && !c->in[i]->grad;
+    for (int k = 0; k < c->n_in; k++) fresh = fresh && (k == i || c->in[k] != c->in[i]);
+    return fresh;
+}
+
+/* where backward puts the gradients of the inputs */
+static pf_status tape_places(pfi_call *c) {
     for (int i = 0; i < c->n_in; i++) {
         c->dx[i] = NULL;
         if (!c->in[i]) continue;
         PF_TRY(pfi_alive(c->in[i]));
         c->x[i] = pfi_data(c->in[i]);
         if (!c->wants[i]) continue;
-        pf_tensor *g = pfi_grad_of(c->in[i]);
+        c->fresh[i] = tape_fresh(c, i);
+        pf_tensor *g = c->fresh[i] ? pfi_grad_fresh(c->in[i]) : pfi_grad_of(c->in[i]);
         if (!g) return PF_NOMEM;
         c->dx[i] = pfi_data(g);
     }
-    if (c->op->flags & PFI_VIEW) {
-        tape_view_backward(c, t->grad);
-        return PF_OK;
-    }
+    return PF_OK;
+}
+
+static pf_status tape_compute(pf_tensor *t) {
+    pfi_call *c = t->node;
     c->y = pfi_data(t);
     c->dy = pfi_data(t->grad);
     c->scratch = NULL;
@@ -152,6 +161,18 @@ static pf_status tape_node_backward(pf_tensor *t) {
     pf_status s = c->op->backward(c);
     pfi_free(c->ctx, c->scratch);
     c->scratch = NULL;
+    return s;
+}
+
+static pf_status tape_node_backward(pf_tensor *t) {
+    pfi_call *c = t->node;
+    pf_status s = tape_places(c);
+    if (s == PF_OK && c->op->flags & PFI_VIEW)
+        tape_view_backward(c, t->grad);
+    else if (s == PF_OK)
+        s = tape_compute(t);
+    for (int i = 0; s != PF_OK && i < c->n_in; i++)
+        if (c->fresh[i]) pf_tensor_zero_grad(c->in[i]); /* nothing was written there */
     return s;
 }
 

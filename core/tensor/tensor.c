@@ -318,12 +318,16 @@ void pf_tensor_zero_grad(pf_tensor *t) {
     t->grad = NULL;
 }
 
-pf_tensor *pfi_grad_of(pf_tensor *t) {
-    if (t->grad) return t->grad;
+pf_tensor *pfi_grad_fresh(pf_tensor *t) {
     pfi_step *open = t->ctx->step;
     t->ctx->step = NULL; /* a gradient lives as long as its tensor, not as long as the step */
-    t->grad = pf_tensor_new(t->ctx, t->dtype, t->nd, t->dim);
+    t->grad = pfi_tensor_make(t->ctx, t->dtype, t->nd, t->dim);
     t->ctx->step = open;
+    return t->grad;
+}
+
+pf_tensor *pfi_grad_of(pf_tensor *t) {
+    if (!t->grad && pfi_grad_fresh(t)) memset(t->grad->st->data, 0, t->grad->st->bytes);
     return t->grad;
 }
 

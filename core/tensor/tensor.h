@@ -69,6 +69,7 @@ const char *pfi_shape_text(char *buf, size_t n, int nd, const int64_t *dim);
 pf_status pfi_alive(const pf_tensor *t);
 /* the gradient tensor, made (zero) if it is not there yet; NULL: NOMEM */
 pf_tensor *pfi_grad_of(pf_tensor *t);
+pf_tensor *pfi_grad_fresh(pf_tensor *t); /* made, not cleared, for a tensor that has none */
 /* value i in row order, from any type, as double; and back */
 double pfi_get(const pf_tensor *t, size_t i);
 void pfi_set(pf_tensor *t, size_t i, double v);
