@@ -249,6 +249,21 @@ typedef struct pf_gradcheck_result {
 PF_API pf_status pf_gradcheck(pf_ctx *ctx, pf_scalar_fn f, void *ud, pf_tensor *const *inputs, int n,
                               pf_gradcheck_result *out);
 
+/* ---- where the time goes -------------------------------------------------------------------------------------- */
+
+typedef struct pf_event {
+    const char *name; /* operation or loss; of the optimiser: "adamw", "sgd", "norm" (of the gradients). Static */
+    bool backward;
+    int layer;             /* from 0; -1 outside of a model's layers */
+    double start, seconds; /* start: of a clock that only goes forward */
+    double flops; /* that products need: multiplications and additions, not those that save memory by computing again */
+    double bytes; /* of the tensors that are read or written, each once */
+} pf_event;
+typedef void (*pf_observer)(void *ud, const pf_event *e);
+
+/* call f after everything that is computed on this context; NULL: no more. f must not use the context. */
+PF_API void pf_observe(pf_ctx *ctx, pf_observer f, void *ud);
+
 /* ---- tokenizers ----------------------------------------------------------------------------------------------- */
 
 typedef struct pf_tokenizer pf_tokenizer;

@@ -39,6 +39,9 @@ struct pf_ctx {
     bool freeing;
     pf_status code;
     char message[2048];
+    int layer; /* of the model that is being computed; -1 outside */
+    pf_observer observer;
+    void *observer_ud;
     pf_metric metric[PFI_MAX_METRICS];
     int n_metrics;
 };
@@ -60,6 +63,11 @@ char *pfi_format(pf_ctx *ctx, const char *fmt, ...) PF_FORMAT_ATTR(2, 3); /* own
 
 void pfi_hold(pf_ctx *ctx);    /* one more living object */
 void pfi_release(pf_ctx *ctx); /* one less; frees the context with the last */
+
+/* What is computed is told to the observer: begin says when (0 if nobody observes), end completes e with its start and
+ * seconds and tells it. */
+double pfi_observe_begin(const pf_ctx *ctx);
+void pfi_observe_end(const pf_ctx *ctx, double start, pf_event e);
 
 /* growable bytes; zero-initialise with {0}; data is 0-terminated after every pfi_buf_* call that succeeded */
 typedef struct pfi_buf {

@@ -58,6 +58,7 @@ pf_status pf_open(pf_ctx **out, const pf_allocator *a) {
     ctx->holds = 1;
     ctx->reuse = ctx_reuse();
     ctx->recording = true;
+    ctx->layer = -1;
 #ifdef _OPENMP
     ctx->threads = PFI_MIN(omp_get_max_threads(), 256);
 #else

@@ -111,12 +111,14 @@ static pf_tensor *layer_ffn(layer_scope *s, const pfi_layer *l, pf_tensor *h) {
 static pf_tensor *layer_block(pfi_run *r, int64_t layer, pf_tensor *x) {
     layer_scope s = {.run = r, .m = r->m, .layer = layer};
     const pfi_layer *l = &r->m->layer[layer];
+    r->m->ctx->layer = (int)layer;
     pf_tensor *attention = layer_attention(&s, l, layer_norm(&s, x, &l->norm_attention));
     pf_tensor *y = layer_add(&s, x, layer_norm(&s, attention, &l->norm_attention_out));
     pf_tensor *ffn = layer_ffn(&s, l, layer_norm(&s, r->m->config.parallel ? x : y, &l->norm_ffn));
     y = layer_add(&s, y, layer_norm(&s, ffn, &l->norm_ffn_out));
     if (y) pf_tensor_retain(y);
     scope_end(&s);
+    r->m->ctx->layer = -1;
     return y;
 }
 

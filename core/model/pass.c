@@ -56,6 +56,7 @@ void pfi_pass_close(pfi_pass *p) {
 pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
     if (!x) return NULL;
     int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
+    const double start = pfi_observe_begin(p->ctx);
     size_t bytes = pfk_linear_rows_scratch_f32(p->ctx->threads, l->w->dtype, out, in);
     void *scratch = bytes ? pfi_alloc_data(p->ctx, bytes) : NULL;
     if (bytes && !scratch) return NULL;
@@ -64,6 +65,12 @@ pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
         pfk_linear_rows_f32(p->ctx->threads, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out, in,
                             scratch);
     pfi_free(p->ctx, scratch);
+    pfi_observe_end(p->ctx, start,
+                    (pf_event){.name = "linear",
+                               .layer = p->ctx->layer,
+                               .flops = 2 * (double)(rows * out * in),
+                               .bytes = (double)pfi_dtype_bytes(l->w->dtype, (size_t)(out * in)) +
+                                        (double)(rows * (in + out)) * sizeof(float)});
     if (y && l->lora && pfi_pass_adapt(p, x, l->lora, y) != PF_OK) {
         pf_tensor_free(y);
         return NULL;
@@ -105,11 +112,21 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
                                      .cap = (float)c->attention_cap,
                                      .window = pfi_attention_window(c, layer),
                                      .threads = p->ctx->threads};
+    const double start = pfi_observe_begin(p->ctx);
     pf_tensor *o = pf_tensor_new(p->ctx, PF_F32, 3, q->dim);
     if (!o) return NULL;
     pass_store(p, p->k[layer], k, r);
     pass_store(p, p->v[layer], v, r);
     pfk_attention_rows_f32(pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
+    double seen = 0;
+    for (int64_t i = 0; i < r->n; i++)
+        seen += (double)(shape.window > 0 ? PFI_MIN(r->len[i], shape.window) : r->len[i]);
+    pfi_observe_end(p->ctx, start,
+                    (pf_event){.name = "attention",
+                               .layer = (int)layer,
+                               .flops = 4 * seen * (double)(c->heads * c->head_dim),
+                               .bytes = 2 * (seen * (double)c->kv_heads + (double)(r->n * c->heads)) *
+                                        (double)c->head_dim * sizeof(float)});
     return o;
 }
 

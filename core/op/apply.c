@@ -159,7 +159,22 @@ static pf_tensor *apply_view(pfi_call *c, bool needs_grad) {
     return NULL;
 }
 
+static double apply_bytes(const pf_tensor *t) { return t ? (double)pfi_dtype_bytes(t->dtype, pfi_numel(t)) : 0; }
+
+void pfi_call_observed(const pfi_call *c, const pf_tensor *y, bool backward, double start) {
+    if (!c->ctx->observer) return;
+    double bytes = apply_bytes(y);
+    for (int i = 0; i < c->n_in; i++) bytes += apply_bytes(c->in[i]) * (backward && c->wants[i] ? 2 : 1);
+    pfi_observe_end(c->ctx, start,
+                    (pf_event){.name = c->op->info.name,
+                               .backward = backward,
+                               .layer = c->layer,
+                               .flops = c->op->flops ? c->op->flops(c, backward) : 0,
+                               .bytes = bytes});
+}
+
 static pf_tensor *apply_compute(pfi_call *c) {
+    const double start = pfi_observe_begin(c->ctx);
     pf_tensor *t = pfi_tensor_make(c->ctx, c->dtype, c->nd, c->dim);
     if (!t) return NULL;
     c->y = pfi_data(t);
@@ -175,6 +190,7 @@ static pf_tensor *apply_compute(pfi_call *c) {
     }
     pfi_free(c->ctx, c->scratch);
     c->scratch = NULL;
+    if (s == PF_OK) pfi_call_observed(c, t, false, start);
     if (s == PF_OK) return t;
     pf_tensor_free(t);
     return NULL;
@@ -218,6 +234,7 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
     c->op = op;
     c->ctx = ctx;
     c->dtype = op->dtype;
+    c->layer = ctx->layer;
     for (int i = 0, k = 0; i < op->info.n_params; i++)
         if (!apply_is_tensor(op->info.params[i].kind) && op->info.params[i].kind != PF_KIND_SHAPE) {
             c->num[k] = num[k];

@@ -79,6 +79,20 @@ static pf_status attention_backward(pfi_call *c) {
     return s;
 }
 
+/* two products of a score's size forward, four backward */
+static double attention_flops(const pfi_call *c, bool backward) {
+    const int32_t *start = c->x[3], *parent = c->x[4];
+    const int64_t window = (int64_t)c->num[1];
+    double pairs = 0; /* of a token and one that it sees */
+    for (int64_t b = 0; b < c->in[4]->dim[0]; b++) {
+        int64_t depth = 0;
+        for (int64_t up = parent[b]; up >= 0; up = parent[up]) depth += start[up + 1] - start[up];
+        for (int64_t i = 1; i <= start[b + 1] - start[b]; i++)
+            pairs += (double)(window > 0 ? PFI_MIN(depth + i, window) : depth + i);
+    }
+    return 4 * pairs * (double)(c->in[0]->dim[1] * c->in[0]->dim[2]) * (backward ? 2 : 1);
+}
+
 static const pf_param attention_params[] = {
     {.name = "q", .kind = PF_KIND_TENSOR},
     {.name = "k", .kind = PF_KIND_TENSOR},
@@ -110,7 +124,7 @@ static const pfi_case attention_cases[] = {
 };
 
 PFI_OP(attention, PFI_PARAMS(attention_params), PFI_CASES(attention_cases), .shape = attention_shape,
-       .forward = attention_forward, .backward = attention_backward,
+       .forward = attention_forward, .backward = attention_backward, .flops = attention_flops,
        PFI_DOC("Causal attention on a token forest. q[T,H,D], k and v[T,G,D] with H a multiple of G; branch b is the "
                "nodes start[b] to start[b+1]-1 and continues branch parent[b] (-1: a root); both count from 0. A token "
                "sees its ancestors and itself, at most window of them if window > 0. scale: 1/sqrt(D) if not given; "

@@ -43,6 +43,11 @@ static pf_status linear_backward(pfi_call *c) {
     return PF_OK;
 }
 
+static double linear_flops(const pfi_call *c, bool backward) {
+    const double once = 2 * (double)linear_rows(c) * (double)pfi_numel(c->in[1]);
+    return backward ? once * (c->wants[0] + c->wants[1]) : once;
+}
+
 static const pf_param linear_params[] = {{.name = "x", .kind = PF_KIND_TENSOR},
                                          {.name = "w", .kind = PF_KIND_TENSOR},
                                          {.name = "b", .kind = PF_KIND_TENSOR, .optional = true}};
@@ -56,6 +61,6 @@ static const pfi_case linear_cases[] = {
 };
 
 PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
-       .backward = linear_backward, .stored = 1u << 1, .writes = 3,
+       .backward = linear_backward, .stored = 1u << 1, .writes = 3, .flops = linear_flops,
        PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a "
                "storage type."));

@@ -57,6 +57,13 @@ static pf_status lora_backward(pfi_call *c) {
     return PF_OK;
 }
 
+static double lora_flops(const pfi_call *c, bool backward) {
+    const double once = 2 * (double)lora_rows(c), a = once * (double)pfi_numel(c->in[2]),
+                 b = once * (double)pfi_numel(c->in[3]);
+    if (!backward) return a + b;
+    return a * (c->wants[1] + c->wants[2]) + b * ((c->wants[1] || c->wants[2]) + c->wants[3]);
+}
+
 static const pf_param lora_params[] = {{.name = "y", .kind = PF_KIND_TENSOR},
                                        {.name = "x", .kind = PF_KIND_TENSOR},
                                        {.name = "a", .kind = PF_KIND_TENSOR},
@@ -73,6 +80,6 @@ static const pfi_case lora_cases[] = {
 };
 
 PFI_OP(lora, PFI_PARAMS(lora_params), PFI_CASES(lora_cases), .shape = lora_shape, .forward = lora_forward,
-       .backward = lora_backward, .writes = 15,
+       .backward = lora_backward, .writes = 15, .flops = lora_flops,
        PFI_DOC("y + scale x a^T b^T: what a low-rank adapter adds to a product (Hu et al. 2021). y[..., out], x[..., "
                "in], a[r, in], b[out, r]; result like y."));

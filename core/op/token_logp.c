@@ -143,6 +143,12 @@ static pf_status token_logp_backward(pfi_call *c) {
     return PF_OK;
 }
 
+/* forward makes what the gradient of h needs */
+static double token_logp_flops(const pfi_call *c, bool backward) {
+    const double once = 2 * (double)logp_rows_of(c).rows * (double)pfi_numel(c->in[1]);
+    return backward ? once * c->wants[1] : once * (1 + c->wants[0]);
+}
+
 static const pf_param token_logp_params[] = PFI_LOGP_PARAMS;
 static const int32_t token_logp_node[] = {2, 0, 2, 3, 2}, token_logp_target[] = {4, 0, 1, 2, 4},
                      token_logp_far[] = {0, 5};
@@ -164,6 +170,6 @@ static const pfi_case token_logp_cases[] = {
 
 PFI_OP(token_logp, PFI_PARAMS(token_logp_params), PFI_CASES(token_logp_cases), .shape = token_logp_shape,
        .forward = token_logp_forward, .backward = token_logp_backward, .stored = 1u << 1,
-       .writes = 2,
+       .writes = 2, .flops = token_logp_flops,
        PFI_DOC("Log-probability of token target[e] under softmax(h[node[e]] w^T), nats; with softcap c > 0 the "
                "logits z become c tanh(z / c) first. h[T,C], w[V,C], node[E], target[E]; result [E]."));

@@ -68,6 +68,11 @@ static pf_status token_stats_forward(pfi_call *c) {
     return PF_OK;
 }
 
+static double token_stats_flops(const pfi_call *c, bool backward) {
+    (void)backward;
+    return 2 * (double)logp_rows_of(c).rows * (double)pfi_numel(c->in[1]);
+}
+
 static const pf_param token_stats_params[] = PFI_LOGP_PARAMS;
 static const int32_t token_stats_node[] = {2, 0, 2}, token_stats_target[] = {4, 0, 1};
 static const pfi_case token_stats_cases[] = {
@@ -79,7 +84,7 @@ static const pfi_case token_stats_cases[] = {
 };
 
 PFI_OP(token_stats, PFI_PARAMS(token_stats_params), PFI_CASES(token_stats_cases), .flags = PFI_NO_GRAD,
-       .stored = 1u << 1, .shape = token_stats_shape, .forward = token_stats_forward,
+       .stored = 1u << 1, .flops = token_stats_flops, .shape = token_stats_shape, .forward = token_stats_forward,
        PFI_DOC("For each entry of token_logp: entropy in nats, 1 if the target is the likeliest token, mean logit, log "
                "of the sum of squared probabilities; softcap as there. h[T,C], w[V,C], node[E], target[E]; result "
                "[E,4], constant."));

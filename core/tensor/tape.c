@@ -166,11 +166,13 @@ static pf_status tape_compute(pf_tensor *t) {
 
 static pf_status tape_node_backward(pf_tensor *t) {
     pfi_call *c = t->node;
+    const double start = pfi_observe_begin(c->ctx);
     pf_status s = tape_places(c);
     if (s == PF_OK && c->op->flags & PFI_VIEW)
         tape_view_backward(c, t->grad);
     else if (s == PF_OK)
         s = tape_compute(t);
+    if (s == PF_OK) pfi_call_observed(c, t, true, start);
     for (int i = 0; s != PF_OK && i < c->n_in; i++)
         if (c->fresh[i]) pf_tensor_zero_grad(c->in[i]); /* nothing was written there */
     return s;

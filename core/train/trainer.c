@@ -175,7 +175,8 @@ static double trainer_squares(const pf_trainer *t, const pf_tensor *g) {
 
 /* global norm, tensors in order; *what: the first thing of this step that is not finite, "" if there is none */
 static double trainer_norm(const pf_trainer *t, const char **what) {
-    double sum = 0;
+    double sum = 0, bytes = 0;
+    const double start = pfi_observe_begin(t->ctx);
     *what = t->bad_loss ? "loss" : "";
     for (int i = 0; i < t->n; i++) {
         const pf_tensor *g = t->item[i].w->grad;
@@ -183,7 +184,9 @@ static double trainer_norm(const pf_trainer *t, const char **what) {
         double squares = trainer_squares(t, g);
         if (!isfinite(squares) && !**what) *what = t->item[i].w->name;
         sum += squares;
+        bytes += (double)g->st->bytes;
     }
+    pfi_observe_end(t->ctx, start, (pf_event){.name = "norm", .layer = -1, .bytes = bytes});
     return sqrt(sum);
 }
 
@@ -209,6 +212,19 @@ static void trainer_update(const pf_trainer *t, pfi_train_item *item, double sca
         pfk_sgd_f64(threads, pfi_data(w), m, g, n, scale, lr, o->momentum, item->weight_decay);
 }
 
+static void trainer_update_all(const pf_trainer *t, double scale, double lr) {
+    const bool adamw = t->optimizer == PFI_ADAMW;
+    const double start = pfi_observe_begin(t->ctx);
+    double bytes = 0;
+    for (int i = 0; i < t->n; i++) {
+        pfi_train_item *item = &t->item[i];
+        if (!item->w->grad || item->frozen) continue;
+        trainer_update(t, item, scale, lr);
+        bytes += (double)item->w->grad->st->bytes * (3 + 2 * (item->m != NULL) + 2 * (item->v != NULL));
+    }
+    pfi_observe_end(t->ctx, start, (pf_event){.name = adamw ? "adamw" : "sgd", .layer = -1, .bytes = bytes});
+}
+
 static pf_status trainer_skip(pf_trainer *t, const char *what) {
     t->bad++;
     if (t->bad < t->o.bad_steps) return PF_OK;
@@ -231,8 +247,7 @@ pf_status pf_trainer_step(pf_trainer *t, double lr, pf_step_info *info) {
     double coef = t->o.clip > 0 ? PFI_MIN(1, t->o.clip / (norm + 1e-6)) : 1;
     t->step++;
     if (info) *info = (pf_step_info){t->step, t->loss, norm, rate, *what != 0, what};
-    for (int i = 0; i < t->n && !*what; i++)
-        if (t->item[i].w->grad && !t->item[i].frozen) trainer_update(t, &t->item[i], coef, rate);
+    if (!*what) trainer_update_all(t, coef, rate);
     pfi_trainer_forget(t);
     if (*what) return trainer_skip(t, what);
     t->bad = 0;

@@ -17,6 +17,7 @@
 #define LPF_MODEL     "pofit.model"
 #define LPF_BATCH     "pofit.batch"
 #define LPF_TRAINER   "pofit.trainer"
+#define LPF_PROFILE   "pofit.profile"
 
 /* ---- the state's context and errors (core.c) ---- */
 
@@ -92,6 +93,7 @@ void lpf_open_model(lua_State *L);
 void lpf_open_batch(lua_State *L);
 void lpf_open_generate(lua_State *L);
 void lpf_open_train(lua_State *L);
+void lpf_open_profile(lua_State *L);
 void lpf_open_weights(lua_State *L);
 PF_API int luaopen_pofit(lua_State *L);
 PF_API int luaopen_pofit_core(lua_State *L);

@@ -275,6 +275,7 @@ int luaopen_pofit_core(lua_State *L) {
     lpf_open_model(L);
     lpf_open_generate(L);
     lpf_open_train(L);
+    lpf_open_profile(L);
     lpf_open_weights(L);
     return 1;
 }

@@ -30,9 +30,10 @@ local COMMON <const> = {
   {"checkpoint_every", 50, "updates between checkpoints", min = 1},
   {"resume", false, "go on from the run's last checkpoint"},
   {"quiet", false, "no progress line"},
+  {"profile", false, "say where the time went, and write trace.json for the viewers of Chrome and Perfetto"},
   {"config", "", "JSON file with options; a flag wins over it"},
 }
-local INVOCATION <const> = {resume = true, quiet = true, config = true}
+local INVOCATION <const> = {resume = true, quiet = true, profile = true, config = true}
 
 local function did_you_mean(spec, name, show)
   local near = V.nearest(V.plain(name), spec.names)
@@ -389,7 +390,7 @@ function M.parse_or_exit(spec, argv, env)
 end
 
 --- The effective options in declared order, as {{name, value}, ...}: what config.json and the report hold. What belongs
--- to the invocation alone (config, resume, quiet) is left out.
+-- to the invocation alone (config, resume, quiet, profile) is left out.
 ---@param opt table
 ---@return table
 function M.list(opt)

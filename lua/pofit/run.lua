@@ -4,6 +4,7 @@
 --   timing.jsonl   seconds and tokens a row     result.json    what was measured
 --   model/         the trained model            report.html    all of it to look at
 --   checkpoint.zst while it is unfinished
+--   trace.json     with --profile: what was computed when
 local core = require "pofit.core"
 local sys = require "pofit.sys"
 local json = require "pofit.json"
@@ -90,6 +91,7 @@ function M.open(opt)
     end
   end
   if opt.threads and opt.threads > 0 then core.threads(opt.threads) end
+  if rawget(opt, "profile") then run.profile = require "pofit.profile".start() end
   return run
 end
 
@@ -148,7 +150,8 @@ function Run:note(text) say(self, text) end
 ---@return table part also with cache, a folder for pf.rollout that all parts share
 function Run:part(name)
   local part = setmetatable({ place = self.dir .. "/" .. name, opt = self.opt, quiet = self.quiet, rows = {},
-    budget = self.budget, resuming = self.resuming, clock = self.clock, cache = self.dir .. "/rollouts" }, Run)
+    budget = self.budget, resuming = self.resuming, clock = self.clock, cache = self.dir .. "/rollouts",
+    profile = self.profile }, Run)
   rawset(part, "dir", part.place)
   part.checkpoint = part.place .. "/checkpoint.zst"
   sys.mkdirs(part.place)
@@ -247,6 +250,7 @@ function Run:finish(r)
   sys.write(self.dir .. "/result.json", json.encode(result, { indent = 2 }) .. "\n")
   if sys.exists(self.checkpoint) then sys.remove(self.checkpoint) end
   self:note(("report: %s/report.html   %s"):format(self.dir, written or ""))
+  if self.profile then self.profile:finish(self.dir) end
 end
 
 -- the command that started this, to be typed again
@@ -265,6 +269,7 @@ end
 function Run:interrupted(step)
   io.stderr:write(("\nstopped after step %d; the checkpoint is %s. To go on:\n  %s%s\n"):format(
     step, self.checkpoint, command(M.outer or arg or {}), M.outer and "" or " --resume"))
+  if self.profile then self.profile:finish(self.dir) end
   os.exit(130, true)
 end
 

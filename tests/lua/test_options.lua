@@ -188,7 +188,8 @@ check.test("listing and pairs keep the declared order", function()
     names[#names + 1] = name
   end
   check.eq(table.concat(names, " "),
-    "beta steps lora_rank variant targets betas shuffle model seed name threads checkpoint_every resume quiet config")
+    "beta steps lora_rank variant targets betas shuffle model seed name threads checkpoint_every resume quiet profile "
+      .. "config")
 end)
 
 check.test("help: every option, its default, within 80 columns", function()

@@ -334,6 +334,48 @@ static void large_blocks_wait(void **state) {
     assert_int_equal(m.broken, 0);
 }
 
+/* ---- observing ---- */
+
+typedef struct seen_events {
+    int n;
+    pf_event last;
+} seen_events;
+
+static void seen(void *ud, const pf_event *e) {
+    seen_events *s = ud;
+    assert_true(e->start >= s->last.start && e->seconds >= 0);
+    s->n++;
+    s->last = *e;
+}
+
+static void observer_sees_all(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    seen_events s = {0};
+    pf_tensor *x = leaf_of(ctx, DIMS(2, 3), six), *w = tensor_of(ctx, DIMS(2, 3), six);
+    pf_observe(ctx, seen, &s);
+    pf_tensor *y = pf_call(ctx, "linear", PF_T("x", x), PF_T("w", w));
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.last.name, "linear");
+    assert_false(s.last.backward);
+    assert_int_equal(s.last.layer, -1);
+    assert_true(s.last.flops == 2 * 2 * 2 * 3);
+    assert_true(s.last.bytes == 8 * (6 + 6 + 4));
+    pf_tensor *sum = pf_call(ctx, "sum", PF_T("x", y));
+    support_ok(ctx, pf_backward(sum));
+    assert_int_equal(s.n, 4);
+    assert_string_equal(s.last.name, "linear");
+    assert_true(s.last.backward);
+    assert_true(s.last.flops == 2 * 2 * 2 * 3); /* of x alone */
+    assert_true(s.last.bytes == 8 * (2 * 6 + 6 + 4));
+    pf_observe(ctx, NULL, NULL);
+    pf_tensor *z = pf_call(ctx, "exp", PF_T("x", w));
+    assert_int_equal(s.n, 4);
+    pf_tensor *made[] = {x, w, y, sum, z};
+    for (int i = 0; i < PFI_COUNT(made); i++) pf_tensor_free(made[i]);
+    support_close(ctx);
+}
+
 /* ---- errors ---- */
 
 static void null_runs_through(void **state) {
@@ -485,6 +527,7 @@ int main(void) {
         cmocka_unit_test(detach_stops_gradients),
         cmocka_unit_test(close_order),
         cmocka_unit_test(large_blocks_wait),
+        cmocka_unit_test(observer_sees_all),
         cmocka_unit_test(null_runs_through),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(tensors_refuse),
