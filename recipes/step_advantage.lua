@@ -20,6 +20,8 @@ local opt = pf.options(pf.problems.options {
   { "threshold", 0.2, "for first_below: the value", min = 0, max = 1 },
   { "pairs", "full", "what is compared: a right answer with the wrong one up to its pit; steps after the same prefix; "
     .. "whole answers", choices = { "full", "same", "whole" } },
+  { "right", "own_or_worked", "right answers: the policy's own and, where it has none, the worked ones; or its own "
+    .. "alone", choices = { "own_or_worked", "own" } },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "variant", "sigmoid", "loss: TRL's loss_type", choices = pf.loss.variants() },
   { "anchor", nil, "weight of the right side's likelihood (default: 1 on CHAIN, else 0)", type = "number" },
@@ -36,10 +38,11 @@ local policy = set.model
 local samples = set:sample(set.train)
 local wrong = set.chosen(set.train, samples, pf.keep.wrong(opt.wrong))
 
--- (2) Q after each step of the wrong ones, their pits, and pairs with right ones: own, or else the worked answer
+-- (2) Q after each step of the wrong ones, their pits, and pairs with right ones
 local credits = pf.credit(policy, wrong, { task = set.task, n = opt.rollouts, k = opt.best_of, seed = opt.seed,
   temperature = opt.temperature, max_tokens = set.max_tokens, cache = set.cache, run = run, quiet = opt.quiet })
-local right = pf.keep.own_or(function(problem) return set:gold(problem) end)
+local worked = opt.right == "own_or_worked" and function(problem) return set:gold(problem) end or nil
+local right = pf.keep.own_or(worked)
 local by = {}
 for i, problem in ipairs(set.train) do by[problem] = right(samples[i], problem)[1] end
 local rows = pf.credit.pairs(policy, credits, { source = opt.pairs, task = set.task, rule = opt.pit,

@@ -166,10 +166,10 @@ end
 
 -- source of pairs -> row, or nil where there is none
 local SOURCES <const> = {
-  full = function(_, c, right, o) return M.full_against_prefix(c, right, o) end,
+  full = function(_, c, right, o) return right and M.full_against_prefix(c, right, o) end,
   same = function(model, c, _, o) return M.same_prefix(model, c, o) end,
   whole = function(_, c, right) -- the paper's control
-    return triple { prompt = c.answer.problem.text, good = right, bad = c.answer, first = 1 }
+    return right and triple { prompt = c.answer.problem.text, good = right, bad = c.answer, first = 1 }
   end,
 }
 
@@ -177,7 +177,8 @@ local SOURCES <const> = {
 ---@param model table
 ---@param credits table[]
 ---@param o table source ("full": a right answer against the wrong one up to its pit, "same": both sides go on from
----  before the pit, "whole": whole answers), right = function(problem) -> right answer; task, rule, threshold
+---  before the pit, "whole": whole answers), right = function(problem) -> right answer, or nil, which leaves the
+---  problem's answers out of "full" and "whole"; task, rule, threshold
 ---@return table[] rows
 function M.pairs(model, credits, o)
   local source, rows = SOURCES[o.source or "full"], {}

@@ -36,12 +36,12 @@ function M.quota(quota)
   end
 end
 
---- The model's own right sample, else gold(problem) (S3FT, Gupta et al. 2025, arXiv 2502.08130).
----@param gold function(problem) -> sample {ids=} or {text=}
+--- The model's own right sample, else gold(problem) (S3FT, Gupta et al. 2025, arXiv 2502.08130), if there is a gold.
+---@param gold? function(problem) -> sample {ids=} or {text=}
 ---@return function rule
 function M.own_or(gold)
   return function(samples, problem)
-    return { right_of(samples)[1] or gold(problem) }
+    return { right_of(samples)[1] or gold and gold(problem) or nil }
   end
 end
 

@@ -1,29 +1,38 @@
--- The arms of the claims on per-step preferences (row 6): the same start, wrong samples, rollouts, updates and rate.
+-- The arms of the claims on per-step preferences (row 6): the same start, samples, updates.
 --   full     recipes/step_advantage.lua: a right answer against the wrong one up to its first pit
 --   whole    whole answers as pairs: DPO, the paper's control
---   rft      the likelihood of the right answers alone
--- On the tasks "cue" (CHAIN whose first operand tells, in the training split, which operation comes first, and in the
--- others a wrong one) and
--- "star" (star graphs), which the recipe gets as a user's own: rows with question and answer, and a verifier.
+--   rft      recipes/sft.lua on the start's own right samples: rejection sampling
+-- Tasks, which the recipe gets as a user's own (rows with question and answer, and a verifier):
+--   cue      CHAIN whose first operand tells, in the training split, which operation comes first, and elsewhere a wrong one
+--            every second time; what a start learned from 2000 problems is to follow it. The verifier compares final answers, as
+--            the paper's does: some right answers are right by luck. Right answers are the start's own.
+--   star     star graphs; the verifier follows the path
 local pf = require "pofit"
 
 local M = {}
 
--- chosen on the seeds from 101 on and the held-out split; measured on a split that nothing was chosen on
+-- chosen on the seeds from 101 on and the held-out split; measured on splits that nothing was chosen on
 M.tasks = {
-  cue = { kind = "chain", options = { modulus = 10, largest = 9, operands = { 3, 3 }, splits = { "final" },
-    cue = { train = 0.98, preference = 0, heldout = 0, final = 0 } } },
-  star = { kind = "star", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
+  cue = { kind = "chain", judged = "answer_correct", options = { modulus = 10, largest = 9, operands = { 3, 3 },
+    splits = { "final" }, cue = { train = 1, preference = 0.5, heldout = 0.5, final = 0.5 } } },
+  star = { kind = "star", judged = "correct", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
 }
-M.settings = { task = "cue", base_problems = 600, base_steps = 600, problems = 400, heldout = 800, split = "final",
-  samples = 8, wrong = 2, rollouts = 8, steps = 100, batch = 16, lr = "3e-4", anchor = 10,
+M.settings = { task = "cue", base_problems = 2000, base_steps = 1000, problems = 800, heldout = 800, split = "final",
+  samples = 32, wrong = 3, rollouts = 8, steps = 240, batch = 32, lr = "2e-5", rft_lr = "1e-4", anchor = 0, right = "own",
   max_tokens = 24 }
 M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 15000, heldout = 1000, split = "final",
-  samples = 4, wrong = 1, rollouts = 4, steps = 1000, batch = 32, lr = "1e-3", anchor = 1, max_tokens = 8 }
-M.quick = { base_problems = 60, base_steps = 40, problems = 16, heldout = 40, samples = 4, rollouts = 2, steps = 4 }
+  samples = 4, wrong = 1, rollouts = 4, steps = 1000, batch = 32, lr = "1e-3", rft_lr = "1e-3", anchor = 1,
+  right = "own_or_worked", max_tokens = 8 }
+M.quick = { base_problems = 300, base_steps = 200, problems = 40, heldout = 40, samples = 8, rollouts = 2, steps = 4,
+  right = "own_or_worked" }
 
-local OPTIONS <const> = {
-  full = {}, whole = { "--pairs", "whole" }, rft = { "--pairs", "whole", "--variant", "sft" } }
+--- The settings with some of them changed.
+function M.with(settings, changed)
+  local out = {}
+  for name, value in pairs(settings) do out[name] = value end
+  for name, value in pairs(changed) do out[name] = value end
+  return out
+end
 
 local function task_of(c)
   local t = M.tasks[c.set.task]
@@ -47,7 +56,7 @@ end
 
 -- the task as a user would bring it: a file of questions and answers, and a verifier
 local function own(c)
-  local _, dir = c:once("step-own-" .. c.set.task, c.set, function(dir)
+  local _, dir = c:once("step-own-" .. c.set.task, { c.set.problems }, function(dir)
     local task, t = task_of(c)
     local lines = {}
     for i, problem in ipairs(task:problems("preference", c.set.problems)) do
@@ -56,23 +65,72 @@ local function own(c)
     pf.sys.write(dir .. "/rows.jsonl", table.concat(lines))
     pf.sys.write(dir .. "/verifier.lua", ([[
 local task = require "pofit".task.%s(require "pofit".json.decode(%q))
-return { verify = function(problem, text) return task:verify(problem.text, text) end,
+return { verify = function(problem, text) return task:verify(problem.text, text).%s end,
   steps = function(text, problem) return task:steps(text, problem.text) end }
-]]):format(t.kind, pf.json.encode(t.options)))
+]]):format(t.kind, pf.json.encode(t.options), t.judged))
   end)
   return dir
 end
 
-local function arm(c, name)
-  local _, start = base(c)
-  local dir = own(c)
-  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr",
-    "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
-    "--heldout_share", "0.01", "--cache", c.cache, "--anchor", name == "rft" and "0" or tostring(c.set.anchor),
-    table.unpack(OPTIONS[name])))
+-- different right samples of a problem that rejection sampling imitates
+local KEPT <const> = 4
+
+-- the start's own right samples, as rows for recipes/sft.lua
+local function accepted(c, model, dir)
+  local set = c.set
+  local _, made = c:once("step-accepted-" .. set.task, { set.problems, set.samples, set.max_tokens }, function(out)
+    local task, starts, lines = pf.task.own { verifier = dir .. "/verifier.lua" }, {}, {}
+    for i, problem in ipairs(require "pofit.task.own".problems(pf.data.jsonl(dir .. "/rows.jsonl"))) do
+      starts[i] = { problem = problem }
+    end
+    local samples = pf.rollout(model, starts, { n = set.samples, task = task, seed = c.seed, cache = c.cache,
+      max_tokens = set.max_tokens, quiet = true })
+    for i, start in ipairs(starts) do
+      local seen, n = {}, 0
+      for _, sample in ipairs(pf.keep.right()(samples[i], start.problem)) do
+        if not seen[sample.text] and n < KEPT then
+          n, seen[sample.text] = n + 1, true
+          lines[#lines + 1] = pf.json.encode { prompt = start.problem.text, completion = sample.text } .. "\n"
+        end
+      end
+    end
+    pf.sys.write(out .. "/rows.jsonl", table.concat(lines))
+  end)
+  return made .. "/rows.jsonl"
 end
 
-local function accuracy(c, name, model) return c:accuracy("step-" .. name, model, (task_of(c))) end
+local function per_step(c, pairs_of)
+  local _, start = base(c)
+  local dir = own(c)
+  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr", "anchor",
+    "right", "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
+    "--heldout_share", "0.01", "--cache", c.cache, "--pairs", pairs_of))
+end
+
+local ARMS <const> = {
+  full = function(c) return per_step(c, "full") end,
+  whole = function(c) return per_step(c, "whole") end,
+  rft = function(c)
+    local model, start = base(c)
+    return c:recipe("sft", c:words({ "steps", "batch" }, "--model", start, "--data", accepted(c, model, own(c)), "--lr",
+      c.set.rft_lr, "--heldout_share", "0.01"))
+  end,
+}
+
+-- does the cue name another operation than the one that comes first?
+local function misled(task, problem)
+  return task.ops[tonumber(problem.text:match("^(%d+),"))] ~= task:solution(problem):match("^%d+(%D)")
+end
+
+-- greedy accuracy a problem; on CHAIN with `misled`, of the problems whose cue misleads alone
+local function accuracy(c, name, model)
+  local task = task_of(c)
+  local all, out = c:accuracy("step-" .. name, model, task), {}
+  for i, problem in ipairs(task:problems(c.set.split, c.set.heldout)) do
+    if not c.set.misled or misled(task, problem) then out[#out + 1] = all[i] end
+  end
+  return out
+end
 
 -- a start that solves less than this share has not learned what the claim takes for granted
 local LEAST <const> = 0.25
@@ -80,12 +138,12 @@ local LEAST <const> = 0.25
 --- Results of a claim that compares the greedy accuracy of two arms, of which one may be "start".
 function M.compare(c, better, worse)
   local start = pf.stats.mean(accuracy(c, "start", (base(c))))
-  if start < LEAST and not c.quick then
+  if start < LEAST and not c.quick and not c.set.misled then
     error(("the start solves %.1f %% of the problems, too few to compare anything"):format(100 * start))
   end
   local out = { budget = {}, curves = { title = "loss" } }
   for side, name in pairs { better = better, worse = worse } do
-    local run = OPTIONS[name] and arm(c, name)
+    local run = ARMS[name] and ARMS[name](c)
     out[side] = accuracy(c, name, run and run.model or (base(c)))
     out.budget[side] = run and run.result.budget or {}
     out.curves[side] = c:curve(run and run.rows or {}, "loss")

@@ -31,6 +31,7 @@ check.test("keep: the rules", function()
   local gold = function(problem) return { text = "gold of " .. problem.text } end
   check.eq(letters(pf.keep.own_or(gold)(s, p)), "B")
   check.eq(letters(pf.keep.own_or(gold)(answers "ab", p)), "gold of p")
+  check.eq({ letters(pf.keep.own_or()(s, p)), #pf.keep.own_or()(answers "ab", p) }, { "B", 0 })
   check.eq(letters(pf.keep.best()(s, p)), "B")
   local scored = { { text = "a", reward = -1 }, { text = "b", reward = 0 }, { text = "c", reward = 0 } }
   check.eq(letters(pf.keep.best()(scored, p)), "b")

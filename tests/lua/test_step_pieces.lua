@@ -88,6 +88,11 @@ check.test("credit.pairs: the wrong side ends with its pit, or goes on to its en
   for _, row in ipairs(pf.credit.pairs(model, credits, { task = task, right = gold, source = "same" })) do
     assert(text_of(joined(row.prefix, row.chosen.ids)) ~= text_of(joined(row.prefix, row.rejected.ids)))
   end
+  local none = function() end
+  for source, n in pairs { full = 0, whole = 0, same = #pf.credit.pairs(model, credits, { task = task, right = gold,
+    source = "same" }) } do
+    check.eq(#pf.credit.pairs(model, credits, { task = task, right = none, source = source }), n, source)
+  end
   check.fails("source is", pf.credit.pairs, model, credits, { source = "half", right = gold })
 end)
 
