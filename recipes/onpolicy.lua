@@ -17,15 +17,16 @@ local opt = pf.options(pf.problems.options {
   { "variant", "sigmoid", "loss: TRL's loss_type; sft has no negative gradient", choices = pf.loss.variants() },
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "iterative", false, "the reference is the policy as it last sampled, not the start" },
-  { "sft_weight", nil, "weight of the right answers' likelihood (default: 1 on CHAIN, else 0)", type = "number" },
+  { "sft_weight", nil, "weight of the right answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
+  { "temperature", nil, "of the samples (default: 1.5 on CHAIN, else 1)", type = "number" },
   { "per_prompt", 2, "pairs a problem", min = 1 },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
   { "steps", nil, "updates (default: 200 on CHAIN, else 100)", type = "integer" },
   { "batch", 16, "pairs an update", min = 1 },
-  { "lr", nil, "peak learning rate (default: 3e-4 on CHAIN, else 5e-7)", type = "number" },
+  { "lr", nil, "peak learning rate (default: 1e-4 on CHAIN, else 5e-7)", type = "number" },
 })
-pf.base.fill(opt, opt.data == "" and { lr = 3e-4, steps = 200, sft_weight = 1 }
-  or { lr = 5e-7, steps = 100, sft_weight = 0 })
+pf.base.fill(opt, opt.data == "" and { lr = 1e-4, steps = 200, sft_weight = 10, temperature = 1.5 }
+  or { lr = 5e-7, steps = 100, sft_weight = 0, temperature = 1.0 })
 local run = pf.run(opt)
 local set = pf.problems(opt, run)
 local policy, start = set.model, set.model:reference(run)
