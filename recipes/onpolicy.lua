@@ -18,7 +18,7 @@ local opt = pf.options(pf.problems.options {
   { "beta", 0.1, "strength of the tie to the reference", above = 0 },
   { "iterative", false, "the reference is the policy as it last sampled, not the start" },
   { "sft_weight", nil, "weight of the right answers' likelihood (default: 10 on CHAIN, else 0)", type = "number" },
-  { "temperature", nil, "of the samples (default: 1.5 on CHAIN, else 1)", type = "number" },
+  { "temperature", nil, "of the samples (default: 1.5 on CHAIN, else 1)", type = "number", min = 0 },
   { "per_prompt", 2, "pairs a problem", min = 1 },
   { "label_smoothing", 0.0, "for the variants that have it", min = 0 },
   { "steps", nil, "updates (default: 200 on CHAIN, else 100)", type = "integer" },
