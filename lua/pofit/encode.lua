@@ -16,6 +16,23 @@ function M.is_ids(value)
   return type(value) == "table" and (value[1] == nil or math.type(value[1]) == "integer")
 end
 
+--- Ids as a row gives them: whole numbers, from 0 to below vocabulary (nil: not known).
+---@param ids table
+---@param vocabulary? integer
+---@return integer[] ids
+function M.checked(ids, vocabulary)
+  for i, id in ipairs(ids) do
+    if math.type(id) ~= "integer" then
+      core.raise(("token %d of the ids is %s, expected a whole number"):format(i,
+        type(id) == "number" and id or "a " .. type(id)))
+    end
+    if id < 0 or vocabulary and id >= vocabulary then
+      core.raise(("token id %d is not in the vocabulary%s"):format(id, vocabulary and " of " .. vocabulary or ""))
+    end
+  end
+  return ids
+end
+
 local function need_tokenizer(tok, where)
   if not tok then fail(where, "a text needs a tokenizer, and the model has none (tokenizer.json in its directory)") end
 end
@@ -44,10 +61,10 @@ local function common(a, b)
 end
 
 --- The prompt: {ids=, text= (nil for ids), messages= (of a conversation)}.
----@param o table where, tools, variables, date
+---@param o table where, tools, variables, date, vocabulary
 function M.prompt(tok, prompt, o)
   local where = o.where
-  if M.is_ids(prompt) then return { ids = prompt } end
+  if M.is_ids(prompt) then return { ids = M.checked(prompt, o.vocabulary) } end
   need_tokenizer(tok, where)
   if type(prompt) == "string" then return { text = prompt, ids = chat.encode(tok, prompt) } end
   if not chat.is_messages(prompt) then
@@ -79,7 +96,9 @@ end
 
 -- {ids=, boundary= number of the prompt's tokens, joint= they were encoded together, rewrites=}
 local function answer_ids(tok, head, answer, o)
-  if M.is_ids(answer) then return { ids = joined(head.ids, answer), boundary = #head.ids } end
+  if M.is_ids(answer) then
+    return { ids = joined(head.ids, M.checked(answer, o.vocabulary)), boundary = #head.ids }
+  end
   need_tokenizer(tok, o.where)
   if head.messages and (type(answer) == "string" or chat.is_messages(answer)) then
     local whole = render(tok, with_answer(head, answer), o, { continue_final = not o.finished })
@@ -104,7 +123,7 @@ local function with_prefix(tok, prompt, o)
   local head = M.prompt(tok, prompt, o)
   if o.prefix == nil then return head end
   if not M.is_ids(o.prefix) then fail(o.where, "prefix is a %s; it must be a list of ids", type(o.prefix)) end
-  return { ids = joined(head.ids, o.prefix) }
+  return { ids = joined(head.ids, M.checked(o.prefix, o.vocabulary)) }
 end
 
 --- Answers to one prompt as sequences {ids=, scored_from=}, and what is to be said of them: straddles (a boundary falls
@@ -112,7 +131,8 @@ end
 ---@param tok pofit.Tokenizer?
 ---@param prompt string|table
 ---@param answers table
----@param o table where; finished: a list, or one for all; prefix: ids; tools, documents, variables, date, template; eos
+---@param o table where; finished: a list, or one for all; prefix: ids; tools, documents, variables, date, template;
+---  eos; vocabulary
 ---@return table[] sequences, table notes
 function M.answers(tok, prompt, answers, o)
   local head = with_prefix(tok, prompt, o)

@@ -3,6 +3,7 @@ local core = require "pofit.core"
 local sys = require "pofit.sys"
 local json = require "pofit.json"
 local sampling = require "pofit.sampling"
+local encode = require "pofit.encode"
 local prompts = require "pofit.prompts"
 
 local M = {}
@@ -45,9 +46,8 @@ local function usable(model, portion)
     if not entry.error then ok, list = pcall(model.prompt_ids, model, entry.prompt) end
     local why = not ok and sampling.reason(list)
     if ok and list and #list == 0 then why = "the prompt is empty" end
-    for _, id in ipairs(ok and list or {}) do
-      if id < 0 or id >= vocabulary then why = ("token id %d is not in the vocabulary of %d"):format(id, vocabulary) end
-    end
+    if ok and list then ok, list = pcall(encode.checked, list, vocabulary) end
+    why = why or not ok and sampling.reason(list)
     if ok and list and #list >= context then
       why = ("the prompt has %d tokens, which leaves nothing of the model's context of %d"):format(#list, context)
     end

@@ -43,12 +43,14 @@ cat > rows.jsonl <<'END'
 END
 printf '{"prompt": "1\377"}\n{"prompt"\n' >> rows.jsonl
 echo '{"messages": [{"role": "user", "content": "1+2?"}, {"role": "assistant", "content": "3"}]}' >> rows.jsonl
+echo '{"prompt": [1, "x"]}' >> rows.jsonl
 status=0
 gen --data rows.jsonl --greedy --max-tokens 6 --out out.jsonl 2>err || status=$?
 [ "$status" = 1 ] || fail "status $status with unusable rows, expected 1"
 for said in 'rows.jsonl:2: column "prompt" is a number' 'rows.jsonl:5: there is a column "finish"' \
     'rows.jsonl:7: token id 99999 is not in the vocabulary' 'rows.jsonl:8: byte 14' 'rows.jsonl:9:' \
-    'rows.jsonl:10: the conversation in "messages" ends with an answer' '6 of 9 rows could not be used'; do
+    'rows.jsonl:10: the conversation in "messages" ends with an answer' 'rows.jsonl:11: token 2 of the ids is a string' \
+    '7 of 10 rows could not be used'; do
     grep -qF "$said" err || { cat err; fail "\"$said\" is not said"; }
 done
 lines out.jsonl 3

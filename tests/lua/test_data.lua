@@ -268,6 +268,18 @@ check.test("bad fields are named", function()
   check.fails("row 2 is a number", pf.data.load, { { text = "a" }, 3 }, tok)
 end)
 
+check.test("ids of rows are those of the vocabulary, and what is none is named with its row", function()
+  local function fails(text, row) check.fails(text, pf.data.load, { { prompt = "a", chosen = "b", rejected = "c" }, row },
+    tok) end
+  local n = tok.size
+  fails("row 2: token id " .. n .. " is not in the vocabulary of " .. n, { prompt = { 1, n }, chosen = "b", rejected = "c" })
+  fails("row 2: token id %-1 is not in", { prompt = "a", chosen = { -1 }, rejected = "c" })
+  fails("row 2: token 2 of the ids is 1.5", { prompt = { 1, 1.5 }, chosen = "b", rejected = "c" })
+  fails("row 2: token 2 of the ids is a string", { prompt = { 1, "x" }, chosen = "b", rejected = "c" })
+  fails("row 2: token id 99 is not in", { prompt = "a", chosen = "b", rejected = "c", prefix = { 99 } })
+  check.eq(pf.data.load({ { prompt = { 0, n - 1 }, chosen = { 1 }, rejected = "c" } }, tok).n, 1)
+end)
+
 check.test("a column that is null is not there", function()
   local row = json.decode('{"prompt": null, "chosen": "ab", "rejected": "ac", "chat_template_kwargs": null, '
     .. '"tools": null}')

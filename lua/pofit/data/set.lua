@@ -28,6 +28,7 @@ function M.new(kind, tok, opts)
     max_prompt_length = opts.max_prompt_length, max_completion_length = opts.max_completion_length,
     assistant_only = opts.assistant_only, separator = opts.separator or "\n", date = opts.date,
     template = opts.template, variables = opts.variables,
+    vocabulary = opts.vocabulary or opts.model and opts.model.vocab_size or tok and tok.size,
     dropped = { too_long = {}, empty = {}, nothing_left = {} },
     changed = { prompt = {}, completion = {}, rewrites = {}, straddles = {} },
   }, Set)
@@ -46,7 +47,7 @@ local function options_of(set, row, where)
     for name, v in pairs(row.variables) do variables[name] = v end
   end
   return { where = where, finished = row.finished, prefix = row.prefix, tools = row.tools, documents = row.documents,
-    variables = variables, date = set.date, template = set.template, eos = set.eos,
+    variables = variables, date = set.date, template = set.template, eos = set.eos, vocabulary = set.vocabulary,
     assistant_only = set.assistant_only }
 end
 
