@@ -198,7 +198,8 @@ local function from_sharegpt(list, where)
   if type(list) ~= "table" then wrong(where, "conversations", list, "a list of {from, value}") end
   local out = {}
   for i, turn in ipairs(list) do
-    local role = type(turn) == "table" and ROLES[turn.from]
+    if type(turn) ~= "table" then fail(where, "turn %d of conversations is %s", i, M.shown(turn)) end
+    local role = ROLES[turn.from]
     if not role then fail(where, "turn %d of conversations is from %q", i, tostring(turn.from)) end
     out[i] = json.object({ role = role, content = turn.value }, { "role", "content" })
   end
