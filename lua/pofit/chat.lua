@@ -33,7 +33,9 @@ local REASONING <const> = { "reasoning_content", "thinking", "reasoning" }
 
 -- as transformers does: what is null is not there, and reasoning stands under each of its names
 local function prepared(i, message, built_in)
-  if type(message) ~= "table" then fail("message %d is a %s, expected {role=, content=}", i, type(message)) end
+  if type(message) ~= "table" then
+    fail("message %d is %s, expected {role=, content=}", i, message == json.null and "null" or "a " .. type(message))
+  end
   if type(message.role) ~= "string" then fail("message %d has no role", i) end
   local values, keys, reasoning = {}, {}, nil
   for key, v in pairs(message) do
@@ -51,6 +53,14 @@ end
 --- Is this a conversation: a list of messages?
 function chat.is_messages(value)
   return type(value) == "table" and type(value[1]) == "table" and value[1].role ~= nil
+end
+
+--- Is the last of these messages the assistant's?
+---@param messages table
+---@return boolean
+function chat.is_answered(messages)
+  local last = messages[#messages]
+  return type(last) == "table" and last.role == "assistant"
 end
 
 local known = {

@@ -70,7 +70,7 @@ function M.prompt(tok, prompt, o)
   if not chat.is_messages(prompt) then
     fail(where, "prompt is a %s; it must be a text, a conversation or a list of ids", type(prompt))
   end
-  local unfinished = prompt[#prompt].role == "assistant"
+  local unfinished = chat.is_answered(prompt)
   local head = render(tok, prompt, o, { generation_prompt = not unfinished, continue_final = unfinished })
   head.messages, head.unfinished = prompt, unfinished
   return head

@@ -25,7 +25,7 @@ local function prompt_of(row, opt)
   local value = row[name]
   if type(value) == "string" then return M.of_text(value, opt) end
   if chat.is_messages(value) then
-    if value[#value].role == "assistant" then
+    if chat.is_answered(value) then
       core.raise(('the conversation in "%s" ends with an answer of the assistant; nothing is left to say'):format(name))
     end
     return value

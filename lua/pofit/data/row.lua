@@ -113,8 +113,15 @@ local function common_text(a, b, where)
   return a:sub(1, n), a:sub(n + 1), b:sub(n + 1)
 end
 
-local function flag(row, name)
+local function finished_of(row, name, where)
   local value = row[name]
+  if value == nil or value == json.null then return nil end
+  if type(value) ~= "boolean" then wrong(where, name, value, "true or false") end
+  return value
+end
+
+local function flag(row, name, where)
+  local value = finished_of(row, name, where)
   if value == nil then return row.finished end
   return value
 end
@@ -136,7 +143,7 @@ function readers.preference(row, where)
     prompt = content(row, "prompt", where)
   end
   return { prompt = prompt, answers = { chosen, rejected },
-    finished = { flag(row, "chosen_finished"), flag(row, "rejected_finished") } }
+    finished = { flag(row, "chosen_finished", where), flag(row, "rejected_finished", where) } }
 end
 
 function readers.completion(row, where)
@@ -185,7 +192,8 @@ function readers.ranked(row, where)
     local here = ("%s: answer %d"):format(where, i)
     if type(answer) ~= "table" then fail(here, "is %s, expected {completion, score}", M.shown(answer)) end
     out.answers[i] = answer.ids or content(answer, "completion", here)
-    out.score[i], out.correct[i], out.finished[i] = grade(answer, here), answer.correct or false, answer.finished
+    out.score[i], out.correct[i] = grade(answer, here), answer.correct or false
+    out.finished[i] = finished_of(answer, "finished", here)
   end
   return out
 end
@@ -223,6 +231,7 @@ end
 ---@param where string
 ---@return table
 function M.read(row, kind, where)
+  finished_of(row, "finished", where)
   local out = readers[kind](row, where)
   out.prefix = row.prefix
   out.tools, out.documents, out.variables = row.tools, row.documents, row.chat_template_kwargs
