@@ -34,7 +34,9 @@ static pf_status added_match(pf_ctx *ctx, const pfi_stages *normalizers, pfi_add
     return PF_OK;
 }
 
-static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const pfi_stages *normalizers,
+/* next: the id of the next token that the model's vocabulary does not have. The reference counts them on from the size of
+ * that, whatever the file says: one that says something else means another token here and there. */
+static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const pfi_stages *normalizers, int32_t *next,
                            pfi_vocab *vocab, pfi_added_set *out) {
     const char *text;
     int64_t id;
@@ -46,6 +48,11 @@ static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const
     if (t.id < 0) {
         t.id = (int32_t)id; /* in range: the size of the vocabulary comes from it */
         PF_TRY(pfi_vocab_add(ctx, vocab, text, len, t.id, what));
+        if (t.id != (*next)++)
+            return pfi_fail(ctx, PF_UNSUPPORTED,
+                            "%s: the token \"%.60s\" has the id %d, but its place in the list gives it %d (as tokenizers of "
+                            "Hugging Face count): which is meant?",
+                            what, text, t.id, *next - 1);
     }
     PF_TRY(pfi_json_bool_opt(ctx, v, "single_word", what, &t.single_word));
     PF_TRY(pfi_json_bool_opt(ctx, v, "lstrip", what, &t.lstrip));
@@ -66,9 +73,10 @@ pf_status pfi_added_parse(pf_ctx *ctx, const json_t *list, const char *what, con
                           pfi_vocab *vocab, pfi_added_set *out) {
     size_t i;
     json_t *v;
+    int32_t next = (int32_t)vocab->n_model;
     out->t = pfi_calloc(ctx, json_array_size(list) + 1, sizeof *out->t);
     if (!out->t) return PF_NOMEM;
-    json_array_foreach(list, i, v) PF_TRY(added_one(ctx, v, what, normalizers, vocab, out));
+    json_array_foreach(list, i, v) PF_TRY(added_one(ctx, v, what, normalizers, &next, vocab, out));
     qsort(out->t, out->n, sizeof *out->t, added_order);
     for (i = 0; i < out->n; i++) vocab->word[out->t[i].id].added = (int32_t)i + 1;
     size_t at = 0;

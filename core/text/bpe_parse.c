@@ -32,6 +32,7 @@ static pf_status bpe_vocab(pf_ctx *ctx, json_t *vocab, const json_t *added, cons
         id = (int32_t)json_integer_value(v);
         PF_TRY(pfi_vocab_add(ctx, out, key, strlen(key), id, what));
         out->word[id].model = true;
+        out->n_model++;
     }
     return PF_OK;
 }

@@ -100,6 +100,11 @@ pf_status pfi_pattern_parse(pf_ctx *ctx, const json_t *obj, const char *what, pf
     return out->literal ? PF_OK : PF_NOMEM;
 }
 
+bool pfi_pattern_matches_nothing(const pfi_pattern *p) {
+    uint32_t empty = 0;
+    return p->re && pcre2_pattern_info(p->re, PCRE2_INFO_MATCHEMPTY, &empty) == 0 && empty;
+}
+
 void pfi_pattern_free(pf_ctx *ctx, pfi_pattern *p) {
     pfi_free(ctx, p->literal);
     pcre2_match_data_free(p->place);

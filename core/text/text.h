@@ -44,6 +44,7 @@ typedef struct pfi_pattern {
 pf_status pfi_pattern_regex(pf_ctx *ctx, const char *text, const char *what, pfi_pattern *out);
 /* obj["pattern"]: {"String": s} or {"Regex": s} */
 pf_status pfi_pattern_parse(pf_ctx *ctx, const json_t *obj, const char *what, pfi_pattern *out);
+bool pfi_pattern_matches_nothing(const pfi_pattern *p); /* can a match be empty? */
 void pfi_pattern_free(pf_ctx *ctx, pfi_pattern *p);
 /* next match at or after from, never empty; *found says whether there is one. err RANGE if PCRE2 gives up */
 pf_status pfi_pattern_next(pf_ctx *ctx, const pfi_pattern *p, const char *s, size_t n, size_t from, size_t *start,
@@ -118,7 +119,7 @@ typedef struct pfi_word {
 
 typedef struct pfi_vocab {
     pfi_word *word; /* by id */
-    size_t n;
+    size_t n, n_model; /* ids, and tokens of the model: the others were added */
     int32_t *slot; /* open addressing: ids by text, -1 empty */
     size_t mask;
     char *arena;

@@ -237,22 +237,22 @@ static void test_added(void **state) {
     static const struct {
         const char *tokens, *normalizer, *text, *want;
     } cases[] = {
-        {"{'id':10,'content':'X','special':true}", "null", "aXb XX", "1 4 2 0 4 4"}, /* keeps the vocabulary's id */
-        {"{'id':10,'content':'<x>','special':true}", "null", "a<x>b <x>", "1 10 2 0 10"},
-        {"{'id':10,'content':'<x>','lstrip':true}", "null", "a \t<x> b", "1 10 0 2"},
-        {"{'id':10,'content':'<x>','rstrip':true}", "null", "a <x> \n b", "1 0 10 2"},
-        {"{'id':10,'content':'<x>','lstrip':true,'rstrip':true}", "null", "a <x> <x> b", "1 10 10 2"},
-        {"{'id':10,'content':'ab','single_word':true}", "null", "ab aab abé (ab)", "10 0 1 1 2 0 1 2 0 10"},
+        {"{'id':5,'content':'X','special':true}", "null", "aXb XX", "1 4 2 0 4 4"}, /* keeps the vocabulary's id */
+        {"{'id':5,'content':'<x>','special':true}", "null", "a<x>b <x>", "1 5 2 0 5"},
+        {"{'id':5,'content':'<x>','lstrip':true}", "null", "a \t<x> b", "1 5 0 2"},
+        {"{'id':5,'content':'<x>','rstrip':true}", "null", "a <x> \n b", "1 0 5 2"},
+        {"{'id':5,'content':'<x>','lstrip':true,'rstrip':true}", "null", "a <x> <x> b", "1 5 5 2"},
+        {"{'id':5,'content':'ab','single_word':true}", "null", "ab aab abé (ab)", "5 0 1 1 2 0 1 2 0 5"},
         /* where it is not found, the model does not know its character */
-        {"{'id':10,'content':'c','single_word':true}", "null", "ac c", "1 0 10"},
-        {"{'id':10,'content':'a'},{'id':11,'content':'aa'},{'id':12,'content':'aab'}", "null", "aaaab", "11 12"},
-        {"{'id':10,'content':'aab'},{'id':11,'content':'ab'},{'id':12,'content':'aabb'},{'id':13,'content':'b'}",
-         "null", "aaabbabaab", "1 12 11 10"},
-        {"{'id':10,'content':'<x>','normalized':false}", prepend, "a<x> b", "3 1 10 3 3 2"},
-        {"{'id':10,'content':'b b','normalized':true}", prepend, "a b b", "3 1 10"},
-        {"{'id':10,'content':'b','normalized':true}", "{'type':'Lowercase'}", "aB", "1 2"},
-        {"{'id':10,'content':'BA','normalized':true}", "{'type':'Lowercase'}", "aBAb", "1 10 2"},
-        {"{'id':10,'content':'BA','normalized':false}", "{'type':'Lowercase'}", "abaBA", "1 2 1 10"},
+        {"{'id':5,'content':'c','single_word':true}", "null", "ac c", "1 0 5"},
+        {"{'id':1,'content':'a'},{'id':5,'content':'aa'},{'id':6,'content':'aab'}", "null", "aaaab", "5 6"},
+        {"{'id':5,'content':'aab'},{'id':6,'content':'ab'},{'id':7,'content':'aabb'},{'id':2,'content':'b'}",
+         "null", "aaabbabaab", "1 7 6 5"},
+        {"{'id':5,'content':'<x>','normalized':false}", prepend, "a<x> b", "3 1 5 3 3 2"},
+        {"{'id':5,'content':'b b','normalized':true}", prepend, "a b b", "3 1 5"},
+        {"{'id':5,'content':'b','normalized':true}", "{'type':'Lowercase'}", "aB", "1 2"},
+        {"{'id':5,'content':'BA','normalized':true}", "{'type':'Lowercase'}", "aBAb", "1 5 2"},
+        {"{'id':5,'content':'BA','normalized':false}", "{'type':'Lowercase'}", "abaBA", "1 2 1 5"},
     };
     pf_ctx *ctx = support_open();
     for (int i = 0; i < PFI_COUNT(cases); i++) {
@@ -321,6 +321,10 @@ static void test_refused(void **state) {
         {"{'added_tokens':[{'id':1}]," TOK_MODEL "}", PF_FORMAT, "added_tokens: the key \"content\" is missing"},
         {"{'added_tokens':[{'content':'x'}]," TOK_MODEL "}", PF_FORMAT, "\"x\" has nothing as its id"},
         {"{'added_tokens':[{'id':1,'content':'x'}]," TOK_MODEL "}", PF_FORMAT, "\"b\" and \"x\" have the same id 1"},
+        {"{'added_tokens':[{'id':2,'content':'x'},{'id':4,'content':'y'}]," TOK_MODEL "}", PF_UNSUPPORTED,
+         "\"y\" has the id 4, but its place in the list gives it 3"},
+        {"{'pre_tokenizer':{'type':'Split','pattern':{'Regex':'x*'},'behavior':'Isolated'}," TOK_MODEL "}", PF_UNSUPPORTED,
+         "\"x*\" also matches nothing"},
         {"{'added_tokens':{}," TOK_MODEL "}", PF_FORMAT, "an object of 0, expected an array"},
     };
     pf_ctx *ctx = support_open();
