@@ -97,8 +97,8 @@ claims: deps ## train both sides of each paper's claims and say what is reproduc
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(B)/pofit tests/claims/run.lua $(ARGS)
 
-bench: all ## measure, as ratios taken in one run
-	$(Q)tests/bench/run.sh $(B)
+bench: all ## measure against peers, interleaved (ARGS="--rounds 5 --only dpo"; POFIT_BENCH_PYTHON, POFIT_BENCH_LLAMA)
+	$(Q)$(B)/pofit tests/bench/run.lua $(ARGS)
 
 $(B)/gen/pf_ops.inc: FORCE
 	$(Q)mkdir -p $(@D)

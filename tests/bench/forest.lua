@@ -1,5 +1,5 @@
--- make bench: what pofit saves and what it reaches, as ratios of things measured in turn in one run (medians).
---   build/pofit tests/bench/bench.lua [ROUNDS]
+-- What pofit saves and what it reaches, as ratios of things measured in turn in one run (medians).
+--   build/pofit tests/bench/forest.lua [ROUNDS]
 local pf = require "pofit"
 
 local rounds = tonumber(arg[1]) or 5
