@@ -34,10 +34,24 @@ static pf_status added_match(pf_ctx *ctx, const pfi_stages *normalizers, pfi_add
     return PF_OK;
 }
 
-/* next: the id of the next token that the model's vocabulary does not have. The reference counts them on from the size of
- * that, whatever the file says: one that says something else means another token here and there. */
-static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const pfi_stages *normalizers, int32_t *next,
-                           pfi_vocab *vocab, pfi_added_set *out) {
+/* What the next token that the model's vocabulary does not have gets as its id: the reference counts on, whatever the file
+ * says. Today it counts from the size of the vocabulary; before 0.23 it went on behind the largest id of an added token,
+ * which is the same unless the vocabulary has holes. A file that says neither means one token here and another there. */
+typedef struct added_next {
+    int32_t counted, largest, size;
+} added_next;
+
+static pf_status added_count(pf_ctx *ctx, const char *text, int32_t id, const char *what, added_next *next) {
+    const int32_t now = next->counted++, before = PFI_MAX(next->largest + 1, next->size);
+    if (id == now || id == before) return PF_OK;
+    return pfi_fail(ctx, PF_UNSUPPORTED,
+                    "%s: the token \"%.60s\" has the id %d, but its place in the list gives it %d (as tokenizers of "
+                    "Hugging Face count): which is meant?",
+                    what, text, id, now);
+}
+
+static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const pfi_stages *normalizers,
+                           added_next *next, pfi_vocab *vocab, pfi_added_set *out) {
     const char *text;
     int64_t id;
     PF_TRY(pfi_json_string(ctx, v, "content", what, &text));
@@ -48,12 +62,9 @@ static pf_status added_one(pf_ctx *ctx, const json_t *v, const char *what, const
     if (t.id < 0) {
         t.id = (int32_t)id; /* in range: the size of the vocabulary comes from it */
         PF_TRY(pfi_vocab_add(ctx, vocab, text, len, t.id, what));
-        if (t.id != (*next)++)
-            return pfi_fail(ctx, PF_UNSUPPORTED,
-                            "%s: the token \"%.60s\" has the id %d, but its place in the list gives it %d (as tokenizers of "
-                            "Hugging Face count): which is meant?",
-                            what, text, t.id, *next - 1);
+        PF_TRY(added_count(ctx, text, t.id, what, next));
     }
+    next->largest = PFI_MAX(next->largest, t.id);
     PF_TRY(pfi_json_bool_opt(ctx, v, "single_word", what, &t.single_word));
     PF_TRY(pfi_json_bool_opt(ctx, v, "lstrip", what, &t.lstrip));
     PF_TRY(pfi_json_bool_opt(ctx, v, "rstrip", what, &t.rstrip));
@@ -73,7 +84,8 @@ pf_status pfi_added_parse(pf_ctx *ctx, const json_t *list, const char *what, con
                           pfi_vocab *vocab, pfi_added_set *out) {
     size_t i;
     json_t *v;
-    int32_t next = (int32_t)vocab->n_model;
+    const int32_t size = (int32_t)vocab->n_model;
+    added_next next = {size, -1, size};
     out->t = pfi_calloc(ctx, json_array_size(list) + 1, sizeof *out->t);
     if (!out->t) return PF_NOMEM;
     json_array_foreach(list, i, v) PF_TRY(added_one(ctx, v, what, normalizers, &next, vocab, out));

@@ -261,6 +261,17 @@ static void test_added(void **state) {
         if (strcmp(got, cases[i].want) != 0) fail_msg("case %d \"%s\": %s", i, cases[i].text, got);
         pf_tokenizer_free(tok);
     }
+    /* in a vocabulary with holes: counted on from its size, or from the largest added one */
+    for (int id = 3; id <= 8; id += 5) {
+        char json[300];
+        snprintf(json, sizeof json,
+                 "{'added_tokens':[{'id':7,'content':'c'},{'id':%d,'content':'<x>'}],"
+                 "'model':{'vocab':{'a':0,'b':1,'c':7},'merges':[]}}",
+                 id);
+        pf_tokenizer *tok = tokens_load(ctx, json);
+        assert_string_equal(tokens_ids(ctx, tok, "ac<x>", 0), id == 3 ? "0 7 3" : "0 7 8");
+        pf_tokenizer_free(tok);
+    }
     support_close(ctx);
 }
 
