@@ -116,9 +116,9 @@ pf_status pf_model_load_adapter(pf_model *m, const char *dir, uint64_t seed) {
     pf_ctx *ctx = m->ctx;
     pfi_adapter *a = NULL;
     if (!pfi_file_is_dir(dir))
-        return pfi_fail(ctx, PF_IO,
-                        "%s: no such adapter directory (expected adapter_config.json and adapter_model.safetensors in it)",
-                        dir);
+        return pfi_fail(
+            ctx, PF_IO,
+            "%s: no such adapter directory (expected adapter_config.json and adapter_model.safetensors in it)", dir);
     char *config = pfi_file_join(ctx, dir, "adapter_config.json");
     char *weights = pfi_file_join(ctx, dir, "adapter_model.safetensors");
     pf_status s = config && weights ? file_refuse_pickle(ctx, dir, weights) : PF_NOMEM;

@@ -180,8 +180,8 @@ static pf_status rope_by_type(rope_read *r, const char *type, pfi_rope *out) {
                     r->place, type);
 }
 
-/* The context before it was stretched. A family with a default (Phi-3) has the number at the top of the file: what stands
- * among the parameters alone does not count there for transformers. */
+/* The context before it was stretched. A family with a default (Phi-3) has the number at the top of the file: what
+ * stands among the parameters alone does not count there for transformers. */
 static pf_status rope_original(rope_read *r, json_t *json, const char *file, double usual) {
     const double inner = r->original;
     PF_TRY(pfi_json_number_opt(r->ctx, json, "original_max_position_embeddings", file, &r->original));

@@ -34,9 +34,10 @@ static pf_status added_match(pf_ctx *ctx, const pfi_stages *normalizers, pfi_add
     return PF_OK;
 }
 
-/* What the next token that the model's vocabulary does not have gets as its id: the reference counts on, whatever the file
- * says. Today it counts from the size of the vocabulary; before 0.23 it went on behind the largest id of an added token,
- * which is the same unless the vocabulary has holes. A file that says neither means one token here and another there. */
+/* What the next token that the model's vocabulary does not have gets as its id: the reference counts on, whatever the
+ * file says. Today it counts from the size of the vocabulary; before 0.23 it went on behind the largest id of an added
+ * token, which is the same unless the vocabulary has holes. A file that says neither means one token here and another
+ * there. */
 typedef struct added_next {
     int32_t counted, largest, size;
 } added_next;

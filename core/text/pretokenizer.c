@@ -35,8 +35,8 @@ static pf_status pre_parse_split(pf_ctx *ctx, const json_t *obj, const char *wha
     PF_TRY(pfi_pattern_parse(ctx, obj, what, &out->pattern));
     if (!pfi_pattern_matches_nothing(&out->pattern)) return PF_OK;
     const char *regex = json_string_value(json_object_get(json_object_get(obj, "pattern"), "Regex"));
-    return pfi_fail(ctx, PF_UNSUPPORTED, "%s: the regular expression \"%.60s\" also matches nothing, and would split there",
-                    what, regex);
+    return pfi_fail(ctx, PF_UNSUPPORTED,
+                    "%s: the regular expression \"%.60s\" also matches nothing, and would split there", what, regex);
 }
 
 static pf_status pre_parse_digits(pf_ctx *ctx, const json_t *obj, const char *what, pfi_stage *out) {

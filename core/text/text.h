@@ -118,9 +118,9 @@ typedef struct pfi_word {
 } pfi_word;
 
 typedef struct pfi_vocab {
-    pfi_word *word; /* by id */
+    pfi_word *word;    /* by id */
     size_t n, n_model; /* ids, and tokens of the model: the others were added */
-    int32_t *slot; /* open addressing: ids by text, -1 empty */
+    int32_t *slot;     /* open addressing: ids by text, -1 empty */
     size_t mask;
     char *arena;
     size_t used;

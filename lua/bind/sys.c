@@ -164,7 +164,7 @@ static int sys_lines(lua_State *L) {
 
 typedef struct sys_append {
     int fd;
-    off_t size; /* before the present write */
+    off_t size;  /* before the present write */
     char path[]; /* for messages */
 } sys_append;
 

@@ -274,10 +274,10 @@ check.test("bad fields are named", function()
 end)
 
 check.test("ids of rows are those of the vocabulary, and what is none is named with its row", function()
-  local function fails(text, row) check.fails(text, pf.data.load, { { prompt = "a", chosen = "b", rejected = "c" }, row },
-    tok) end
-  local n = tok.size
-  fails("row 2: token id " .. n .. " is not in the vocabulary of " .. n, { prompt = { 1, n }, chosen = "b", rejected = "c" })
+  local good, n = { prompt = "a", chosen = "b", rejected = "c" }, tok.size
+  local function fails(text, row) check.fails(text, pf.data.load, { good, row }, tok) end
+  fails(("row 2: token id %d is not in the vocabulary of %d"):format(n, n),
+    { prompt = { 1, n }, chosen = "b", rejected = "c" })
   fails("row 2: token id %-1 is not in", { prompt = "a", chosen = { -1 }, rejected = "c" })
   fails("row 2: token 2 of the ids is 1.5", { prompt = { 1, 1.5 }, chosen = "b", rejected = "c" })
   fails("row 2: token 2 of the ids is a string", { prompt = { 1, "x" }, chosen = "b", rejected = "c" })

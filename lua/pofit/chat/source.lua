@@ -11,7 +11,9 @@ local M = {}
 -- The assistant's messages end with EOS if the tokenizer has no token <|im_end|>, so that a model can learn to stop.
 local BUILT_IN <const> = [[
 {%- for message in messages -%}
-{%- if tools or message.tool_calls -%}{{ raise_exception('it has tools, and this template has no place for them') }}{%- endif -%}
+{%- if tools or message.tool_calls -%}
+{{ raise_exception('it has tools, and this template has no place for them') }}
+{%- endif -%}
 {{ '<|im_start|>' + message.role + '\n' }}
 {%- if message.role == 'assistant' -%}
 {% generation %}{{ message.content + assistant_end }}{% endgeneration %}

@@ -29,8 +29,9 @@ local function load(opt)
   local pf = require "pofit"
   local tok = pf.tokenizer.load(opt.model)
   local rows = pf.data.rows(opt.file, { columns = opt.columns ~= "" and opt.columns or nil })
+  local context = require("pofit.facts").context(opt.model)
   local set, kind = pf.data.load(rows, tok, {
-    kind = opt.type ~= "auto" and opt.type or nil, max_length = positive(opt.max_length) or require("pofit.facts").context(opt.model),
+    kind = opt.type ~= "auto" and opt.type or nil, max_length = positive(opt.max_length) or context,
     max_prompt_length = positive(opt.max_prompt_length), max_completion_length = positive(opt.max_completion_length),
     truncation = opt.truncation, assistant_only = opt.assistant_only, date = opt.date ~= "" and opt.date or nil,
   })

@@ -117,8 +117,9 @@ function M.run(opt)
     if facts.adapter then print_adapter(facts) else print_model(facts) end
     print_weights(facts)
     if not facts.adapter then
-      row("loads", facts.problem and "no: " .. facts.problem:gsub("%%", "%%%%") or facts.fingerprint
-        and "yes, fingerprint " .. facts.fingerprint or opt.load == false and "not tried" or "not tried: it is large (--load tries)")
+      row("loads", facts.problem and "no: " .. facts.problem:gsub("%%", "%%%%")
+        or facts.fingerprint and "yes, fingerprint " .. facts.fingerprint
+        or opt.load == false and "not tried" or "not tried: it is large (--load tries)")
     end
   end
   if opt.tensors then print_tensors(opt.path) end
