@@ -77,8 +77,8 @@ typedef struct pf_ctx pf_ctx;
 typedef struct pf_tensor pf_tensor;
 
 /* realloc with the old size: now == 0 frees and returns NULL; p == NULL allocates. Must return memory aligned for
- * any C type, or NULL. Called from the context's own thread only. Large blocks that the context no longer uses wait in it
- * to be used again; they go back when it closes, or earlier when it would otherwise hold more than it used at its
+ * any C type, or NULL. Called from the context's own thread only. Large blocks that the context no longer uses wait in
+ * it to be used again; they go back when it closes, or earlier when it would otherwise hold more than it used at its
  * peak. */
 typedef void *(*pf_realloc_fn)(void *ud, void *p, size_t old, size_t now);
 

@@ -20,7 +20,8 @@ enum { ALLOC_LARGE = 1 << 16, ALLOC_ALIGN = 64 }; /* blocks from this size on wa
 /* a block that waits begins with the link to the next of its class */
 static void **alloc_next(void *p) { return p; }
 
-/* The class of a size, eight to each power of two: a block of its class or of the next is at most a quarter too long. */
+/* The class of a size, eight to each power of two: a block of its class or of the next is at most a quarter too long.
+ */
 static int alloc_class(size_t total) {
     int power = 0;
     while (total >> power >= 2 * (size_t)ALLOC_LARGE) power++;

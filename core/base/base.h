@@ -29,7 +29,7 @@ struct pf_ctx {
     bool reuse;        /* large blocks that are freed wait to be used again */
     size_t waiting;    /* bytes of those */
     void *waits[PFI_CLASSES];
-    long holds;        /* the caller's one and one per living object */
+    long holds; /* the caller's one and one per living object */
     int threads;
     volatile int cancelled;
     bool recording;

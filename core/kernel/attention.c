@@ -219,13 +219,13 @@ static void attention_backward_rows(const attention_grads *b, const attention_sh
             }
             attention_score_gradient(s, ds, lse, delta, lo, hi, t.kn);
         }
-        attention_product(false, false, rows, D, t.kn, w->ds, ATT_KEYS, w->k, D, 1, w->dq, D);
-        attention_product(true, false, t.kn, D, rows, w->ds, ATT_KEYS, w->q, D, 0, w->dk, D);
-        attention_product(true, false, t.kn, D, rows, w->s, ATT_KEYS, w->go, D, 0, w->dv, D);
-        attention_scatter_add(b->dk, w->dk, w->path + kp, t.kn, a->G, g, D);
-        attention_scatter_add(b->dv, w->dv, w->path + kp, t.kn, a->G, g, D);
+        if (b->dq) attention_product(false, false, rows, D, t.kn, w->ds, ATT_KEYS, w->k, D, 1, w->dq, D);
+        if (b->dk) attention_product(true, false, t.kn, D, rows, w->ds, ATT_KEYS, w->q, D, 0, w->dk, D);
+        if (b->dv) attention_product(true, false, t.kn, D, rows, w->s, ATT_KEYS, w->go, D, 0, w->dv, D);
+        if (b->dk) attention_scatter_add(b->dk, w->dk, w->path + kp, t.kn, a->G, g, D);
+        if (b->dv) attention_scatter_add(b->dv, w->dv, w->path + kp, t.kn, a->G, g, D);
     }
-    attention_unpack_add(b->dq, w->dq, node, n, a->H, h, group, D, a->scale);
+    if (b->dq) attention_unpack_add(b->dq, w->dq, node, n, a->H, h, group, D, a->scale);
 }
 
 /* Depth of the first node of every branch follows from its parent's; a tree begins where there is no parent. The
@@ -281,4 +281,14 @@ void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_rea
                              const attention_shape *a, void *scratch) {
     attention_grads grads = {dq, dk, dv, go, o, lse, q, k, v};
     attention_run(NULL, NULL, q, k, v, &grads, a, scratch);
+}
+
+double PFK(attention_pairs)(const attention_shape *a) {
+    double pairs = 0;
+    for (int64_t b = 0; b < a->branches; b++) {
+        const int64_t depth = attention_depth(a, b), n = a->start[b + 1] - a->start[b];
+        for (int64_t i = 1; i <= n; i++)
+            pairs += (double)(a->window > 0 && a->window < depth + i ? a->window : depth + i);
+    }
+    return pairs;
 }

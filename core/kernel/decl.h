@@ -45,7 +45,8 @@ typedef struct PFK(attention) {
 size_t PFK(attention_scratch)(const PFK(attention) * a); /* bytes, forward or backward */
 void PFK(attention_forward)(pf_real *o, pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
                             const PFK(attention) * a, void *scratch);
-/* adds into dq, dk, dv (all three must be there) */
+double PFK(attention_pairs)(const PFK(attention) * a); /* of a token and one that it sees */
+/* adds into those of dq, dk, dv that are not NULL */
 void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_real *go, const pf_real *o,
                              const pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
                              const PFK(attention) * a, void *scratch);

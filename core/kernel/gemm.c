@@ -14,8 +14,8 @@
  * number is a multiple of GEMM_PARTS, so that few threads finish together; it must not depend on the threads. */
 enum { GEMM_ROWS = 256, GEMM_COLS = 768, GEMM_PARTS = 4, GEMM_LEAST = 32 };
 
-/* Tiles of deep products are narrower: at most GEMM_DEEP values of w, but at least GEMM_THIN columns. Weights in storage
- * types are widened a panel of about GEMM_PANEL values or one tile at a time, by all threads together. */
+/* Tiles of deep products are narrower: at most GEMM_DEEP values of w, but at least GEMM_THIN columns. Weights in
+ * storage types are widened a panel of about GEMM_PANEL values or one tile at a time, by all threads together. */
 enum { GEMM_DEEP = 1 << 20, GEMM_THIN = 128, GEMM_PANEL = 3 << 18, GEMM_WIDEN = 16 };
 
 typedef struct gemm_cut {

@@ -161,7 +161,7 @@ static pf_tensor *apply_view(pfi_call *c, bool needs_grad) {
 
 static double apply_bytes(const pf_tensor *t) { return t ? (double)pfi_dtype_bytes(t->dtype, pfi_numel(t)) : 0; }
 
-void pfi_call_observed(const pfi_call *c, const pf_tensor *y, bool backward, double start) {
+void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start) {
     if (!c->ctx->observer) return;
     double bytes = apply_bytes(y);
     for (int i = 0; i < c->n_in; i++) bytes += apply_bytes(c->in[i]) * (backward && c->wants[i] ? 2 : 1);

@@ -65,32 +65,15 @@ static pf_status attention_backward(pfi_call *c) {
     int now = a.threads; /* there is scratch for as many threads as forward had */
     a.threads = 1;
     a.threads = PFI_MIN(now, (int)(c->scratch_bytes / PFK(attention_scratch)(&a)));
-    void *d[3] = {c->dx[0], c->dx[1], c->dx[2]}, *spare[3] = {NULL};
-    pf_status s = PF_OK; /* the kernel wants all three */
-    for (int i = 0; s == PF_OK && i < 3; i++) {
-        if (d[i]) continue;
-        size_t n = pfi_numel(c->in[i]) * sizeof(pf_real);
-        d[i] = spare[i] = pfi_alloc_data(c->ctx, n);
-        if (!d[i]) s = PF_NOMEM;
-    }
-    if (s == PF_OK)
-        PFK(attention_backward)(d[0], d[1], d[2], c->dy, c->y, c->saved[0], c->x[0], c->x[1], c->x[2], &a, c->scratch);
-    for (int i = 0; i < 3; i++) pfi_free(c->ctx, spare[i]);
-    return s;
+    PFK(attention_backward)
+    (c->dx[0], c->dx[1], c->dx[2], c->dy, c->y, c->saved[0], c->x[0], c->x[1], c->x[2], &a, c->scratch);
+    return PF_OK;
 }
 
 /* two products of a score's size forward, four backward */
-static double attention_flops(const pfi_call *c, bool backward) {
-    const int32_t *start = c->x[3], *parent = c->x[4];
-    const int64_t window = (int64_t)c->num[1];
-    double pairs = 0; /* of a token and one that it sees */
-    for (int64_t b = 0; b < c->in[4]->dim[0]; b++) {
-        int64_t depth = 0;
-        for (int64_t up = parent[b]; up >= 0; up = parent[up]) depth += start[up + 1] - start[up];
-        for (int64_t i = 1; i <= start[b + 1] - start[b]; i++)
-            pairs += (double)(window > 0 ? PFI_MIN(depth + i, window) : depth + i);
-    }
-    return 4 * pairs * (double)(c->in[0]->dim[1] * c->in[0]->dim[2]) * (backward ? 2 : 1);
+static double attention_flops(pfi_call *c, bool backward) {
+    attention_shape_t a;
+    return attention_describe(c, &a) == PF_OK ? (backward ? 8 : 4) * PFK(attention_pairs)(&a) * (double)(a.H * a.D) : 0;
 }
 
 static const pf_param attention_params[] = {

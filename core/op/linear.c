@@ -35,15 +35,15 @@ static pf_status linear_backward(pfi_call *c) {
     int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     int threads = c->ctx->threads;
     const pf_real *dy = c->dy;
-    if (c->dx[0]) PFK(linear_back)(threads, c->dx[0], dy, c->in[1]->dtype, c->x[1], rows, out, in,
-                                     c->fresh[0] ? 0 : 1, c->scratch);
+    if (c->dx[0]) PFK(linear_back)
+    (threads, c->dx[0], dy, c->in[1]->dtype, c->x[1], rows, out, in, c->fresh[0] ? 0 : 1, c->scratch);
     if (c->dx[1])
         PFK(gemm)(threads, true, false, out, in, rows, dy, out, c->x[0], in, c->fresh[1] ? 0 : 1, c->dx[1], in);
     if (c->dx[2]) PFK(add_columns)(threads, c->dx[2], dy, rows, out);
     return PF_OK;
 }
 
-static double linear_flops(const pfi_call *c, bool backward) {
+static double linear_flops(pfi_call *c, bool backward) {
     const double once = 2 * (double)linear_rows(c) * (double)pfi_numel(c->in[1]);
     return backward ? once * (c->wants[0] + c->wants[1]) : once;
 }

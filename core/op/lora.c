@@ -57,7 +57,7 @@ static pf_status lora_backward(pfi_call *c) {
     return PF_OK;
 }
 
-static double lora_flops(const pfi_call *c, bool backward) {
+static double lora_flops(pfi_call *c, bool backward) {
     const double once = 2 * (double)lora_rows(c), a = once * (double)pfi_numel(c->in[2]),
                  b = once * (double)pfi_numel(c->in[3]);
     if (!backward) return a + b;

@@ -83,10 +83,10 @@ static pf_status matmul_backward(pfi_call *c) {
     return PF_OK;
 }
 
-static double matmul_flops(const pfi_call *c, bool backward) {
+static double matmul_flops(pfi_call *c, bool backward) {
     const double batch = c->nd == 3 ? (double)c->dim[0] : 1;
-    const double once = 2 * batch * (double)c->dim[c->nd - 2] * (double)c->dim[c->nd - 1] *
-                        (double)c->in[0]->dim[c->in[0]->nd - 1];
+    const double once =
+        2 * batch * (double)c->dim[c->nd - 2] * (double)c->dim[c->nd - 1] * (double)c->in[0]->dim[c->in[0]->nd - 1];
     return backward ? once * (c->wants[0] + c->wants[1]) : once;
 }
 
@@ -104,6 +104,7 @@ static const pfi_case matmul_cases[] = {
 };
 
 PFI_OP(
-    matmul, PFI_PARAMS(matmul_params), PFI_CASES(matmul_cases), .flags = PFI_STRIDED, PFI_STAGES(matmul), .flops = matmul_flops,
+    matmul, PFI_PARAMS(matmul_params), PFI_CASES(matmul_cases), .flags = PFI_STRIDED, PFI_STAGES(matmul),
+    .flops = matmul_flops,
     PFI_DOC("Matrix product of x[M, K] and y[K, N], or of batches [B, M, K] and [B, K, N]; one side may be without B "
             "and then serves the whole batch."));

@@ -12,13 +12,13 @@ enum { PFI_MAX_SAVED = 3 };
 typedef struct pfi_op pfi_op;
 
 /* One application. The shape stage reads in[] and num[], checks, and fills nd, dim, saved_bytes and scratch_bytes;
- * forward fills y and saved; backward ADDS into the dx[i] that are not NULL, or writes those that are fresh. All data is
- * contiguous. */
+ * forward fills y and saved; backward ADDS into the dx[i] that are not NULL, or writes those that are fresh. All data
+ * is contiguous. */
 struct pfi_call {
     const pfi_op *op;
     pf_ctx *ctx;
     uint64_t seq;
-    int layer; /* ctx->layer when it was applied */
+    int layer;                    /* ctx->layer when it was applied */
     pf_tensor *in[PF_MAX_INPUTS]; /* tensors in the order of the parameters; NULL for an optional one left out */
     int n_in;
     bool wants[PF_MAX_INPUTS]; /* this input needs a gradient; known from the shape stage on */
@@ -78,8 +78,8 @@ struct pfi_op {
                         its stage widens it */
     unsigned writes; /* bit k: backward writes the whole of dx[k] where it is fresh, so nobody needs to clear it */
     pfi_stage shape, forward, backward;
-    double (*flops)(const pfi_call *c, bool backward); /* that are needed, as pf_event; NULL: none */
-    pfi_stage metrics; /* losses: report with pfi_metric after forward */
+    double (*flops)(pfi_call *c, bool backward); /* that are needed, as pf_event; NULL: none */
+    pfi_stage metrics;                           /* losses: report with pfi_metric after forward */
     const pfi_case *cases;
     int n_cases;
 };
@@ -98,7 +98,7 @@ const pfi_op *pfi_op_nth(int i, pf_dtype dtype);
 pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const double *num, const int64_t *shape,
                      int n_shape);
 /* tell the observer of an application, y its result, that began at start */
-void pfi_call_observed(const pfi_call *c, const pf_tensor *y, bool backward, double start);
+void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start);
 void pfi_call_free(pfi_call *c); /* drops the inputs and what was saved */
 
 /* Helpers for shape stages. */

@@ -104,8 +104,7 @@ static inline void logp_gather(const pfi_call *c, const logp_rows *l, logp_strip
     const pf_real *h = c->x[0];
     p->r = r;
     p->n = PFI_MIN(logp_chunk(c), l->rows - r);
-    for (int64_t i = 0; i < p->n; i++)
-        memcpy(p->gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *h);
+    for (int64_t i = 0; i < p->n; i++) memcpy(p->gathered + i * C, h + l->row_node[r + i] * C, (size_t)C * sizeof *h);
 }
 
 /* where row j of w is stored */
@@ -119,11 +118,12 @@ static inline void logp_logits(const pfi_call *c, logp_strip *p, int64_t j) {
     const int64_t C = c->in[0]->dim[1];
     p->j = j;
     p->s = PFI_MIN(logp_width(c), c->in[1]->dim[0] - j);
-    PFK(linear)(c->ctx->threads, p->logits, p->gathered, c->in[1]->dtype, logp_head(c, j), p->n, p->s, C, 0, c->scratch);
+    PFK(linear)
+    (c->ctx->threads, p->logits, p->gathered, c->in[1]->dtype, logp_head(c, j), p->n, p->s, C, 0, c->scratch);
     const pf_real cap = (pf_real)c->num[0];
     pf_real *z = p->logits, *slope = p->slope;
-    if (cap > 0) PFI_EACH_OF(c, p->n * p->s, 8, const pf_real t = pfr_tanh(z[i] / cap); z[i] = cap * t;
-                             slope[i] = 1 - t * t);
+    if (cap > 0)
+        PFI_EACH_OF(c, p->n * p->s, 8, const pf_real t = pfr_tanh(z[i] / cap); z[i] = cap * t; slope[i] = 1 - t * t);
 }
 
 #define PFI_LOGP_PARAMS                                                                                                \

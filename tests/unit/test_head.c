@@ -91,8 +91,8 @@ static void head_run(const head_case *k, pf_dtype type, const head_want *want, d
     }
     support_ok(ctx, pf_tensor_set_grad(h, true));
     support_ok(ctx, pf_tensor_set_grad(w, true));
-    const pf_arg args[] = {PF_T("h", h),           PF_T("w", w),           PF_T("node", node),
-                           PF_T("target", target), PF_N("softcap", k->cap), PF_END};
+    const pf_arg args[] = {
+        PF_T("h", h), PF_T("w", w), PF_T("node", node), PF_T("target", target), PF_N("softcap", k->cap), PF_END};
     pf_tensor *y = pf_apply(ctx, "token_logp", args), *stats = pf_apply(ctx, "token_stats", args);
     assert_non_null(y);
     assert_non_null(stats);
