@@ -50,16 +50,13 @@ static void *alloc_waiting(pf_ctx *ctx, size_t total) {
 
 /* give back the largest that wait until they are at most keep bytes */
 static void alloc_shrink(pf_ctx *ctx, size_t keep) {
-    for (int k = PFI_CLASSES - 1; ctx->waiting > keep && k >= 0;) {
-        void *p = ctx->waits[k];
-        if (!p) {
-            k--;
-            continue;
+    for (int k = PFI_CLASSES - 1; k >= 0; k--)
+        while (ctx->waiting > keep && ctx->waits[k]) {
+            void *p = ctx->waits[k];
+            ctx->waits[k] = *alloc_next(p);
+            ctx->waiting -= alloc_head_of(p)->total;
+            alloc_give_back(ctx, p);
         }
-        ctx->waits[k] = *alloc_next(p);
-        ctx->waiting -= alloc_head_of(p)->total;
-        alloc_give_back(ctx, p);
-    }
 }
 
 void pfi_trim(pf_ctx *ctx) { alloc_shrink(ctx, 0); }
