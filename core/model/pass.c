@@ -68,7 +68,7 @@ pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
     pfi_observe_end(p->ctx, start,
                     (pf_event){.name = "linear",
                                .layer = p->ctx->layer,
-                               .flops = 2 * (double)(rows * out * in),
+                               .flops = 2 * (double)(PFI_MIN(rows, p->rows) * out * in),
                                .bytes = (double)pfi_dtype_bytes(l->w->dtype, (size_t)(out * in)) +
                                         (double)(rows * (in + out)) * sizeof(float)});
     if (y && l->lora && pfi_pass_adapt(p, x, l->lora, y) != PF_OK) {
@@ -140,6 +140,7 @@ static pf_tensor *pass_ids(pfi_pass *p, const int32_t *ids, int64_t n) {
 
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r) {
     const pfi_config *c = &p->m->config;
+    p->rows = r->n;
     pass_run a = {.run = {p->m, NULL, p->is_long, pass_linear, pass_attention}, .pass = p, .rows = r, .longest = 1};
     for (int64_t i = 0; i < r->n; i++) a.longest = PFI_MAX(a.longest, r->len[i]);
     a.scores = pfi_alloc_data(p->ctx, (size_t)(p->ctx->threads * (c->heads / c->kv_heads) * a.longest) * sizeof(float));

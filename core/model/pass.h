@@ -13,6 +13,7 @@ typedef struct pfi_pass {
     pf_ctx *ctx;
     float **k, **v;
     int64_t cap, used;
+    int64_t rows; /* of the present pass, without those that fill the last block */
     bool is_long; /* the sequences turn by the frequencies for long ones */
     pfi_ints free_pages;
 } pfi_pass;

@@ -51,16 +51,18 @@ def run_trl(job):
         rows += [{"prompt": text(row["prompt"]) + " ", "chosen": text(a[i][:-1]), "rejected": text(a[i + 1][:-1])}
                  for i in range(0, len(a), 2)]  # the trainer adds the last token, EOS
 
-    seconds, losses, counter = [], [], FlopCounterMode(display=False)
+    seconds, cpu, losses, counter = [], [], [], FlopCounterMode(display=False)
 
     class Clock(TrainerCallback):
         def on_step_begin(self, args, state, control, **_):
             if state.global_step == 0: counter.__enter__()
-            self.start = time.perf_counter()
+            self.start, self.spent = time.perf_counter(), time.process_time()
 
         def on_step_end(self, args, state, control, **_):
             if state.global_step == 1: counter.__exit__(None, None, None)
-            else: seconds.append(time.perf_counter() - self.start)
+            else:
+                seconds.append(time.perf_counter() - self.start)
+                cpu.append(time.process_time() - self.spent)
 
     class Trainer(DPOTrainer):
         def compute_loss(self, *args, **kwargs):
@@ -77,7 +79,7 @@ def run_trl(job):
                           processing_class=tokenizer(model.config.vocab_size),
                           peft_config=lora_config() if job["work"]["mode"] == "lora" else None)
         trainer.train()
-    return seconds, counter.get_total_flops(), losses[1]
+    return seconds, cpu, counter.get_total_flops(), losses[1]
 
 
 # ---- by hand ----
@@ -140,7 +142,7 @@ def run_torch(job):
         optimizer.zero_grad(set_to_none=True)
 
     with FlopCounterMode(display=False) as counter: step()
-    return timed(job, step), counter.get_total_flops(), losses[1] if losses else 0
+    return *timed(job, step), counter.get_total_flops(), losses[1] if losses else 0
 
 
 def run_generate(job, model):
@@ -156,24 +158,25 @@ def run_generate(job, model):
                            min_new_tokens=work["answer"], pad_token_id=0)
 
     with FlopCounterMode(display=False) as counter: step()
-    return timed(job, step), counter.get_total_flops(), 0
+    return *timed(job, step), counter.get_total_flops(), 0
 
 
 def timed(job, step):
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(job["repeats"]):
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         step()
         seconds.append(time.perf_counter() - start)
-    return seconds
+        cpu.append(time.process_time() - spent)
+    return seconds, cpu
 
 
 def main():
     with open(sys.argv[2]) as f: job = json.load(f)
     torch.manual_seed(1)
     if job["threads"]: torch.set_num_threads(job["threads"])
-    seconds, flops, loss = {"trl": run_trl, "torch": run_torch}[sys.argv[1]](job)
-    print(json.dumps({"seconds": seconds, "flops": flops, "peak": peak(), "loss": loss}))
+    seconds, cpu, flops, loss = {"trl": run_trl, "torch": run_torch}[sys.argv[1]](job)
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "flops": flops, "peak": peak(), "loss": loss}))
 
 
 if __name__ == "__main__": main()

@@ -105,15 +105,16 @@ local function median(list)
 end
 
 local function summary(parts)
-  local s = { seconds = {}, flops = parts[1].flops, loss = parts[1].loss, peak = 0, rate = {} }
+  local s = { seconds = {}, cpu = {}, flops = parts[1].flops, loss = parts[1].loss, peak = 0, rate = {}, rate_cpu = {} }
   for _, part in ipairs(parts) do
     table.move(part.seconds, 1, #part.seconds, #s.seconds + 1, s.seconds)
+    for _, spent in ipairs(part.cpu or {}) do s.cpu[#s.cpu + 1] = spent end
     s.peak = math.max(s.peak, part.peak or 0)
-    s.rate[#s.rate + 1] = part.rate
+    s.rate[#s.rate + 1], s.rate_cpu[#s.rate_cpu + 1] = part.rate, part.rate_cpu
   end
   s.median = median(s.seconds)
   s.spread = (s.seconds[#s.seconds] - s.seconds[1]) / s.median
-  s.rate = #s.rate > 0 and median(s.rate) or nil
+  for _, name in ipairs { "rate", "rate_cpu", "cpu" } do s[name] = #s[name] > 0 and median(s[name]) or nil end
   return s
 end
 
@@ -126,17 +127,19 @@ end
 
 local function cell(format, value) return value and value ~= 0 and format:format(value) or "" end
 
-local columns = "%-34s %-6s %9s %6s %7s %8s %7s %9s %9s"
-local csv = { "work,who,seconds,spread,ratio,gflop,share_of_sgemm,peak_bytes,loss" }
+local columns = "%-34s %-6s %9s %6s %8s %8s %8s %7s %7s %9s %9s"
+local csv = { "work,who,seconds,spread,ratio,cpu_seconds,gflop,share_of_sgemm,share_of_sgemm_by_cpu,peak_bytes,loss" }
 
 local function row(name, who, s, ours)
   local ratio = ours and s.median / ours.median
   local share = s.rate and s.flops and s.flops / s.median / 1e9 / s.rate
+  local share_cpu = s.rate_cpu and s.flops and s.flops / s.cpu / 1e9 / s.rate_cpu
   print(columns:format(ours and "" or name, who, ("%.3f s"):format(s.median), ("%.0f %%"):format(100 * s.spread),
-    cell("%.2f x", ratio), cell("%.1f", s.flops and s.flops / 1e9), cell("%.0f %%", share and 100 * share),
-    cell("%.0f MB", s.peak / 1e6), cell("%.6f", s.loss)))
-  csv[#csv + 1] = ('"%s",%s,%.6g,%.4f,%s,%s,%s,%s,%s'):format(name, who, s.median, s.spread, cell("%.4f", ratio),
-    cell("%.6g", s.flops and s.flops / 1e9), cell("%.4f", share), cell("%d", s.peak // 1), cell("%.8f", s.loss))
+    cell("%.2f x", ratio), cell("%.2f s", s.cpu), cell("%.1f", s.flops and s.flops / 1e9),
+    cell("%.0f %%", share and 100 * share), cell("%.0f %%", share_cpu and 100 * share_cpu), cell("%.0f MB", s.peak / 1e6), cell("%.6f", s.loss)))
+  csv[#csv + 1] = ('"%s",%s,%.6g,%.4f,%s,%s,%s,%s,%s,%s,%s'):format(name, who, s.median, s.spread,
+    cell("%.4f", ratio), cell("%.4g", s.cpu), cell("%.6g", s.flops and s.flops / 1e9), cell("%.4f", share),
+    cell("%.4f", share_cpu), cell("%d", s.peak // 1), cell("%.8f", s.loss))
 end
 
 -- ---- the rounds ----
@@ -173,7 +176,7 @@ for round = 1, opt.rounds do
 end
 say ""
 
-print(columns:format("work", "who", "seconds", "spread", "ratio", "GFLOP", "of peak", "memory", "loss"))
+print(columns:format("work", "who", "seconds", "spread", "ratio", "cpu", "GFLOP", "of peak", "by cpu", "memory", "loss"))
 for _, work in ipairs(chosen) do
   local ours = found[work.name .. "/pofit"] and summary(found[work.name .. "/pofit"])
   if ours then
@@ -195,6 +198,8 @@ print [[
 seconds   median of the timed repeats; spread: largest less smallest, of the median
 ratio     the peer's time over pofit's
 GFLOP     pofit: what products need, by its profile; torch and trl: what they do, by FlopCounterMode
-of peak   GFLOP over seconds, of the rate of a 1024 x 1024 x 1024 product measured in the same run
+cpu       seconds of all processors together, which other users of the machine disturb less
+of peak   GFLOP over seconds, of the rate of a 1024 x 1024 x 1024 product measured in the same run; by cpu: both over
+          the processors' seconds
 loss      after one update]]
 pf.sys.write(opt.csv, table.concat(csv, "\n") .. "\n")
