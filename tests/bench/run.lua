@@ -86,7 +86,8 @@ function measure.llama(work)
   for i = 1, opt.repeats do
     local out, why = run("env", "LD_LIBRARY_PATH=" .. llama, "sh", "-c", [["$@" & p=$!
       while [ -e /proc/$p ]; do grep VmHWM /proc/$p/status 2>/dev/null || break; sleep 0.2; done; wait $p]], "sh",
-      llama .. "/llama-batched-bench", "-m", gguf, "-c", work.answers * (work.prompt + work.answer), "-npp", work.prompt,
+      llama .. "/llama-batched-bench", "-m", gguf, "-c", work.answers * (work.prompt + work.answer),
+      "-npp", work.prompt,
       "-ntg", work.answer, "-npl", work.answers, "--output-format", "jsonl",
       "-t", opt.threads > 0 and opt.threads or 2)
     if not out then return nil, why end
@@ -136,7 +137,8 @@ local function row(name, who, s, ours)
   local share_cpu = s.rate_cpu and s.flops and s.flops / s.cpu / 1e9 / s.rate_cpu
   print(columns:format(ours and "" or name, who, ("%.3f s"):format(s.median), ("%.0f %%"):format(100 * s.spread),
     cell("%.2f x", ratio), cell("%.2f s", s.cpu), cell("%.1f", s.flops and s.flops / 1e9),
-    cell("%.0f %%", share and 100 * share), cell("%.0f %%", share_cpu and 100 * share_cpu), cell("%.0f MB", s.peak / 1e6), cell("%.6f", s.loss)))
+    cell("%.0f %%", share and 100 * share), cell("%.0f %%", share_cpu and 100 * share_cpu),
+    cell("%.0f MB", s.peak / 1e6), cell("%.6f", s.loss)))
   csv[#csv + 1] = ('"%s",%s,%.6g,%.4f,%s,%s,%s,%s,%s,%s,%s'):format(name, who, s.median, s.spread,
     cell("%.4f", ratio), cell("%.4g", s.cpu), cell("%.6g", s.flops and s.flops / 1e9), cell("%.4f", share),
     cell("%.4f", share_cpu), cell("%d", s.peak // 1), cell("%.8f", s.loss))
@@ -176,7 +178,8 @@ for round = 1, opt.rounds do
 end
 say ""
 
-print(columns:format("work", "who", "seconds", "spread", "ratio", "cpu", "GFLOP", "of peak", "by cpu", "memory", "loss"))
+print(columns:format("work", "who", "seconds", "spread", "ratio", "cpu", "GFLOP", "of peak", "by cpu", "memory",
+  "loss"))
 for _, work in ipairs(chosen) do
   local ours = found[work.name .. "/pofit"] and summary(found[work.name .. "/pofit"])
   if ours then
