@@ -21,8 +21,8 @@ return {
   quick = { problems = 60, heldout = 40, samples = 4, steps = 4 },
   run = function(_, c)
     local better, cost, curve = measure(c, "on")
-    local worse, other_cost, other_curve = measure(c, "off", "--variant", "sft", "--sft_weight", "0", "--every", "0", "--lr",
-      "3e-4")
+    local worse, other_cost, other_curve = measure(c, "off", "--variant", "sft", "--sft_weight", "0", "--every", "0",
+      "--lr", "3e-4")
     return { better = better, worse = worse, budget = { better = cost, worse = other_cost },
       curves = { title = "loss", better = curve, worse = other_curve } }
   end,

@@ -3,9 +3,9 @@
 --   whole    whole answers as pairs: DPO, the paper's control
 --   rft      recipes/sft.lua on the start's own right samples: rejection sampling
 -- Tasks, which the recipe gets as a user's own (rows with question and answer, and a verifier):
---   cue      CHAIN whose first operand tells, in the training split, which operation comes first, and elsewhere a wrong one
---            every second time; what a start learned from 2000 problems is to follow it. The verifier compares final answers, as
---            the paper's does: some right answers are right by luck. Right answers are the start's own.
+--   cue      CHAIN whose first operand tells, in the training split, which operation comes first, and elsewhere a wrong
+--            one every second time; what a start learned from 2000 problems is to follow it. The verifier compares
+--            final answers, as the paper's does: some right ones are right by luck. Right answers are the start's own.
 --   star     star graphs; the verifier follows the path
 local pf = require "pofit"
 
@@ -18,11 +18,11 @@ M.tasks = {
   star = { kind = "star", judged = "correct", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
 }
 M.settings = { task = "cue", base_problems = 2000, base_steps = 1000, problems = 800, heldout = 800, split = "final",
-  samples = 32, wrong = 3, rollouts = 8, steps = 240, batch = 32, lr = "2e-5", rft_lr = "1e-4", anchor = 0, right = "own",
-  max_tokens = 24 }
-M.star = { task = "star", base_problems = 20000, base_steps = 1500, problems = 15000, heldout = 1000, split = "final",
-  samples = 4, wrong = 1, rollouts = 4, steps = 1000, batch = 32, lr = "1e-3", rft_lr = "1e-3", anchor = 1,
-  right = "own_or_worked", max_tokens = 8 }
+  samples = 32, wrong = 3, rollouts = 8, steps = 240, batch = 32, lr = "2e-5", rft_lr = "1e-4", anchor = 0,
+  right = "own", max_tokens = 24 }
+M.star = { task = "star", base_problems = 20000, base_steps = 2000, base_lr = 1e-3, problems = 15000, heldout = 1000,
+  split = "final", samples = 4, wrong = 1, rollouts = 4, steps = 2000, batch = 32, lr = "1e-3", rft_lr = "1e-3",
+  anchor = 1, right = "own_or_worked", max_tokens = 8 }
 M.quick = { base_problems = 300, base_steps = 200, problems = 40, heldout = 40, samples = 8, rollouts = 2, steps = 4,
   right = "own_or_worked" }
 
@@ -42,12 +42,13 @@ end
 -- the seed's start on this task, by supervised fine-tuning on the training split; and its folder
 local function base(c)
   local set = c.set
-  local model, _, dir = c:arm("step-base-" .. set.task, { set.base_problems, set.base_steps }, function(dir)
+  local key = { set.base_problems, set.base_steps, set.base_lr }
+  local model, _, dir = c:arm("step-base-" .. set.task, key, function(dir)
     local task = task_of(c)
     local model = pf.base.new(dir .. "/new", task, c.seed)
     local data = pf.data.supervised(task:rows("train", set.base_problems), model.tokenizer, { model = model })
-    pf.train { model = model, data = data, seed = c.seed, batch = 32, steps = set.base_steps, lr = 2e-3, warmup = 0.05,
-      schedule = "cosine", quiet = true, label = "base",
+    pf.train { model = model, data = data, seed = c.seed, batch = 32, steps = set.base_steps, lr = set.base_lr or 2e-3,
+      warmup = 0.05, schedule = "cosine", quiet = true, label = "base",
       loss = function(m, batch) return pf.loss.nll { logp = m:logp(batch) } end }
     return model, {}
   end)
@@ -102,9 +103,9 @@ end
 local function per_step(c, pairs_of)
   local _, start = base(c)
   local dir = own(c)
-  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr", "anchor",
-    "right", "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
-    "--heldout_share", "0.01", "--cache", c.cache, "--pairs", pairs_of))
+  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr",
+    "anchor", "right", "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl",
+    "--verifier", dir .. "/verifier.lua", "--heldout_share", "0.01", "--cache", c.cache, "--pairs", pairs_of))
 end
 
 local ARMS <const> = {

@@ -1,4 +1,4 @@
--- Row 6: on CHAIN with a planted cue, pits are worth more than whole wrong answers, both at the rate that suits them best.
+-- Row 6: on CHAIN with a planted cue, pits are worth more than whole wrong answers, both at the rate that suits them.
 local step = require "step_arms"
 
 return {

@@ -1,5 +1,5 @@
--- Row 6: whole wrong answers hold right steps after the pit, and DPO on them unlearns those; at three times the rate that
--- suits both best, it shows.
+-- Row 6: whole wrong answers hold right steps after the pit, and DPO on them unlearns those; at three times the rate
+-- that suits both best, it shows.
 local step = require "step_arms"
 
 return {
