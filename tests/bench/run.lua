@@ -160,6 +160,27 @@ local function say(text)
 end
 
 local found, missing = {}, {}
+
+local function report(work)
+  local ours = found[work.name .. "/pofit"] and summary(found[work.name .. "/pofit"])
+  if ours then
+    row(work.name, "pofit", ours)
+  else
+    print(("%-34s pofit  failed: %s"):format(work.name, missing[work.name .. "/pofit"]))
+  end
+  for _, who in ipairs(work.peers) do
+    local key = work.name .. "/" .. who
+    if found[key] and ours then
+      row(work.name, who, summary(found[key]), ours)
+    else
+      print(("%-34s %-6s is missing: %s"):format("", who, missing[key] or "pofit's figure"))
+    end
+  end
+  io.stdout:flush()
+end
+
+print(columns:format("work", "who", "seconds", "spread", "ratio", "cpu", "GFLOP", "of peak", "by cpu", "memory",
+  "loss"))
 for round = 1, opt.rounds do
   for _, work in ipairs(chosen) do
     for _, who in ipairs { "pofit", table.unpack(work.peers) } do
@@ -174,26 +195,8 @@ for round = 1, opt.rounds do
         missing[key] = missing[key] or why
       end
     end
-  end
-end
-say ""
-
-print(columns:format("work", "who", "seconds", "spread", "ratio", "cpu", "GFLOP", "of peak", "by cpu", "memory",
-  "loss"))
-for _, work in ipairs(chosen) do
-  local ours = found[work.name .. "/pofit"] and summary(found[work.name .. "/pofit"])
-  if ours then
-    row(work.name, "pofit", ours)
-  else
-    print(("%-34s pofit  failed: %s"):format(work.name, missing[work.name .. "/pofit"]))
-  end
-  for _, who in ipairs(work.peers) do
-    local key = work.name .. "/" .. who
-    if found[key] and ours then
-      row(work.name, who, summary(found[key]), ours)
-    else
-      print(("%-34s %-6s is missing: %s"):format("", who, missing[key] or "pofit's figure"))
-    end
+    say ""
+    if round == opt.rounds then report(work) end
   end
 end
 print [[
