@@ -90,11 +90,6 @@ void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up
 void PFK(swiglu_back)(int threads, pf_real *dgate, bool fresh_gate, pf_real *dup, bool fresh_up, const pf_real *dy,
                       const pf_real *gate, const pf_real *up, int64_t n);
 
-/* y[rows,out] = x[rows,in] w[out,in]^T: a row's bits do not depend on the other rows or its place among them. rows must
- * be a multiple of PFK_ROWS. w is stored as type; scratch: linear_rows_scratch bytes. */
-void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
-                      int64_t out, int64_t in, void *scratch);
-size_t PFK(linear_rows_scratch)(int threads, pf_dtype type, int64_t out, int64_t in);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]),
  * the last window of them if window > 0. cap as in attention. q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H /
  * G, longest list]. Rows do not meet. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */

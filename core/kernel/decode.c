@@ -1,28 +1,9 @@
-/* Kernels of sampling: every row is computed the same way whatever stands beside it. */
-#include <cblas.h>
+/* Attention of sampling: every row is computed the same way whatever stands beside it. */
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
 #include "kernel/fast.h"
-#include "kernel/stored.h"
-
-#ifdef PFI_DOUBLE
-#define decode_blas cblas_dgemm
-#else
-#define decode_blas cblas_sgemm
-#endif
-
-enum { DECODE_COLS = 256 };
-
-static int64_t decode_min(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* values that one thread widens at a time */
-static int64_t decode_room(int64_t out, int64_t in) { return (decode_min(out, DECODE_COLS) * in + 15) / 16 * 16; }
-
-size_t PFK(linear_rows_scratch)(int threads, pf_dtype type, int64_t out, int64_t in) {
-    return type == PFI_DTYPE ? 0 : (size_t)(threads * decode_room(out, in)) * sizeof(pf_real);
-}
 
 static int decode_thread(void) {
 #ifdef _OPENMP
@@ -30,31 +11,6 @@ static int decode_thread(void) {
 #else
     return 0;
 #endif
-}
-
-/* BLAS computes the product turned, [out,16], where rows are lanes of its vectors and see the same operations. The
- * other way round, its kernels for processors with AVX2 round a row by its place in the block. */
-void PFK(linear_rows)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows,
-                      int64_t out, int64_t in, void *scratch) {
-    int64_t blocks = rows / PFK_ROWS, cols = (out + DECODE_COLS - 1) / DECODE_COLS, room = decode_room(out, in);
-    int64_t share = type == PFI_DTYPE || !blocks ? 1 : blocks; /* blocks that share what is widened for them */
-#pragma omp parallel for num_threads(threads) schedule(static) if (rows * out * in > 8 * PFK_WORTH_THREADS)
-    for (int64_t t = 0; t < blocks / share * cols; t++) {
-        int64_t from = t / cols * share, j = t % cols * DECODE_COLS, n = decode_min(out - j, DECODE_COLS);
-        const pf_real *tile = (const pf_real *)w + j * in;
-        if (type != PFI_DTYPE) {
-            pf_real *wide = (pf_real *)scratch + decode_thread() * room;
-            PFK(widen)(type, linear_at(type, w, in, j), wide, n * in);
-            tile = wide;
-        }
-        for (int64_t i = from * PFK_ROWS; i < (from + share) * PFK_ROWS; i += PFK_ROWS) {
-            pf_real turned[DECODE_COLS * PFK_ROWS];
-            decode_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, PFK_ROWS, (int)in, 1, tile, (int)in,
-                        x + i * in, (int)in, 0, turned, PFK_ROWS);
-            for (int64_t r = 0; r < PFK_ROWS; r++)
-                for (int64_t c = 0; c < n; c++) y[(i + r) * out + j + c] = turned[c * PFK_ROWS + r];
-        }
-    }
 }
 
 static PFK_CLONES pf_real decode_dot(const pf_real *a, const pf_real *b, int64_t n) {

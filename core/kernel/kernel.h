@@ -19,7 +19,14 @@ bool pfk_narrows(pf_dtype type);       /* can values be stored as it: F32, BF16,
  * quantize_row_q8_0_ref, and its values must be finite. */
 void pfk_narrow(pf_dtype type, void *dst, const float *src, int64_t n);
 
-enum { PFK_ROWS = 16 }; /* linear_rows takes rows in blocks of these */
+/* linear_rows.c: y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, read as it is stored. A row's bits do not
+ * depend on the other rows or the number of threads, and are those of the widened weight. set: of vector instructions,
+ * from 1 to the number that this machine executes, 0 for the last, which is the fastest. scratch: as many bytes as
+ * linear_rows_scratch says. */
+void pfk_linear_rows(int set, int threads, float *y, const float *x, pf_dtype type, const void *w, int64_t rows,
+                     int64_t out, int64_t in, float *scratch);
+size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
+int pfk_linear_rows_sets(void);
 
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 

@@ -168,8 +168,7 @@ static pf_status gen_finish(gen_run *g, gen_seq *s) {
 static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row, int64_t n) {
     if (!hidden) return pf_errcode(g->ctx);
     int64_t V = g->m->config.vocab, C = g->m->config.hidden;
-    int64_t padded = (n + PFK_ROWS - 1) / PFK_ROWS * PFK_ROWS;
-    pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){padded, C});
+    pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){n, C});
     for (int64_t i = 0; at && i < n; i++)
         memcpy(pfi_f32(at) + i * C, pfi_f32(hidden) + row[i] * C, (size_t)C * sizeof(float));
     pf_tensor *logits = at ? pfi_model_cap(g->m, pfi_pass_linear(&g->pass, at, &g->m->head)) : NULL;

@@ -57,18 +57,18 @@ pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
     if (!x) return NULL;
     int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
     const double start = pfi_observe_begin(p->ctx);
-    size_t bytes = pfk_linear_rows_scratch_f32(p->ctx->threads, l->w->dtype, out, in);
+    size_t bytes = pfk_linear_rows_scratch(p->ctx->threads, l->w->dtype, in);
     void *scratch = bytes ? pfi_alloc_data(p->ctx, bytes) : NULL;
     if (bytes && !scratch) return NULL;
     pf_tensor *y = pfi_tensor_make(p->ctx, PF_F32, 2, (int64_t[]){rows, out});
     if (y)
-        pfk_linear_rows_f32(p->ctx->threads, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out, in,
-                            scratch);
+        pfk_linear_rows(0, p->ctx->threads, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out, in,
+                        scratch);
     pfi_free(p->ctx, scratch);
     pfi_observe_end(p->ctx, start,
                     (pf_event){.name = "linear",
                                .layer = p->ctx->layer,
-                               .flops = 2 * (double)(PFI_MIN(rows, p->rows) * out * in),
+                               .flops = 2 * (double)(rows * out * in),
                                .bytes = (double)pfi_dtype_bytes(l->w->dtype, (size_t)(out * in)) +
                                         (double)(rows * (in + out)) * sizeof(float)});
     if (y && l->lora && pfi_pass_adapt(p, x, l->lora, y) != PF_OK) {
@@ -130,17 +130,15 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
     return o;
 }
 
-/* token and position as tensors, rows rounded up to PFK_ROWS */
+/* token or position as a tensor */
 static pf_tensor *pass_ids(pfi_pass *p, const int32_t *ids, int64_t n) {
-    int64_t padded = (n + PFK_ROWS - 1) / PFK_ROWS * PFK_ROWS;
-    pf_tensor *t = pf_tensor_new(p->ctx, PF_I32, 1, &padded);
+    pf_tensor *t = pf_tensor_new(p->ctx, PF_I32, 1, &n);
     if (t) memcpy(pfi_i32(t), ids, (size_t)n * sizeof *ids);
     return t;
 }
 
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r) {
     const pfi_config *c = &p->m->config;
-    p->rows = r->n;
     pass_run a = {.run = {p->m, NULL, p->is_long, pass_linear, pass_attention}, .pass = p, .rows = r, .longest = 1};
     for (int64_t i = 0; i < r->n; i++) a.longest = PFI_MAX(a.longest, r->len[i]);
     a.scores = pfi_alloc_data(p->ctx, (size_t)(p->ctx->threads * (c->heads / c->kv_heads) * a.longest) * sizeof(float));

@@ -13,7 +13,6 @@ typedef struct pfi_pass {
     pf_ctx *ctx;
     float **k, **v;
     int64_t cap, used;
-    int64_t rows; /* of the present pass, without those that fill the last block */
     bool is_long; /* the sequences turn by the frequencies for long ones */
     pfi_ints free_pages;
 } pfi_pass;
@@ -33,11 +32,11 @@ pf_status pfi_pass_grow(pfi_pass *p, int64_t need);
 pf_status pfi_pass_page(pfi_pass *p, int32_t *page);
 void pfi_pass_close(pfi_pass *p);
 
-/* the product of x[rows, in], each row by itself: rows is a multiple of PFK_ROWS. NULL gives NULL. Owned by caller. */
+/* the product of x[rows, in], each row by itself. NULL gives NULL. Owned by caller. */
 pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l);
 /* y[rows, out], the base's product without bias, becomes the adapter's; each row by itself. err NOMEM */
 pf_status pfi_pass_adapt(pfi_pass *p, pf_tensor *x, const pfi_lora *l, pf_tensor *y);
-/* hidden states [rows, C] after the last norm, rows rounded up to PFK_ROWS; fills the pool. Owned by caller. */
+/* hidden states [rows, C] after the last norm; fills the pool. Owned by caller. */
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r);
 
 #endif

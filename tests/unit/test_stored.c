@@ -165,24 +165,30 @@ static void test_head_and_embedding(void **state) {
     support_close(ctx);
 }
 
-/* sampling's product: the bits of the widened weight, one thread and three, and the naive sum */
+/* sampling's product by each set of vector instructions: the bits of the widened weight, one thread and three, all rows
+ * together and each alone, and the naive sum */
 static void test_rows(void **state) {
     (void)state;
-    enum { ROWS = 3 * PFK_ROWS, OUT = 600, IN = 256 };
-    static float x[ROWS * IN], want[ROWS * OUT], one[ROWS * OUT], three[ROWS * OUT];
+    enum { ROWS = 31, OUT = 607, IN = 256 };
+    static float x[ROWS * IN], want[ROWS * OUT], got[ROWS * OUT];
     pf_ctx *ctx = support_open();
     for (int i = 0; i < ROWS * IN; i++) x[i] = (float)pfi_random_normal(4, 0, (uint64_t)i);
-    for (int i = 0; i < PFI_COUNT(stored_types); i++) {
-        pf_tensor *w = stored_new(ctx, stored_types[i], OUT, IN), *wide = stored_widened(w, PF_F32);
-        void *scratch = malloc(pfk_linear_rows_scratch_f32(3, w->dtype, OUT, IN));
+    for (int i = 0; i < PFI_COUNT(stored_types) * pfk_linear_rows_sets(); i++) {
+        const int set = i / PFI_COUNT(stored_types) + 1;
+        pf_tensor *w = stored_new(ctx, stored_types[i % PFI_COUNT(stored_types)], OUT, IN);
+        pf_tensor *wide = stored_widened(w, PF_F32);
+        const size_t bytes = pfk_linear_rows_scratch(3, w->dtype, IN);
+        void *scratch = malloc(bytes + 1);
         assert_non_null(scratch);
-        assert_int_equal(pfk_linear_rows_scratch_f32(3, PF_F32, OUT, IN), 0);
-        pfk_linear_rows_f32(1, want, x, PF_F32, pfi_data(wide), ROWS, OUT, IN, NULL);
-        pfk_linear_rows_f32(1, one, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
-        pfk_linear_rows_f32(3, three, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
-        assert_memory_equal(one, want, sizeof want);
-        assert_memory_equal(three, want, sizeof want);
-        for (int r = 0; r < ROWS; r += 17)
+        pfk_linear_rows(set, 1, want, x, PF_F32, pfi_data(wide), ROWS, OUT, IN, NULL);
+        for (int threads = 1; threads <= 3; threads += 2) {
+            pfk_linear_rows(set, threads, got, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
+            assert_memory_equal(got, want, sizeof want);
+        }
+        for (int r = 0; r < ROWS; r++)
+            pfk_linear_rows(set, 3, got + r * OUT, x + r * IN, w->dtype, pfi_data(w), 1, OUT, IN, scratch);
+        assert_memory_equal(got, want, sizeof want);
+        for (int r = 0; r < ROWS; r += 7)
             for (int o = 0; o < OUT; o += 13) {
                 double sum = 0, size = 0;
                 for (int k = 0; k < IN; k++) {
@@ -190,7 +196,7 @@ static void test_rows(void **state) {
                     sum += p;
                     size += fabs(p);
                 }
-                assert_true(fabs(sum - (double)one[r * OUT + o]) <= 1e-6 * size);
+                assert_true(fabs(sum - (double)want[r * OUT + o]) <= 1e-6 * size);
             }
         free(scratch);
         pf_tensor_free(w);
