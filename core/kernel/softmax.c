@@ -1,7 +1,7 @@
 /* Softmax over rows of logits. */
 #include "kernel/fast.h"
 
-static PFK_CLONES pf_real softmax_max(const pf_real *x, int64_t n) {
+PFK_CLONES pf_real PFK(max)(const pf_real *x, int64_t n) {
     pf_real m[16];
     for (int j = 0; j < 16; j++) m[j] = -PFR_MAX;
     int64_t i = 0;
@@ -13,20 +13,20 @@ static PFK_CLONES pf_real softmax_max(const pf_real *x, int64_t n) {
 }
 
 /* Sixteen partial sums in blocks that go to double: small terms survive a large vocabulary. */
-static PFK_CLONES double softmax_exp_sum(pf_real *x, pf_real shift, int64_t n) {
+PFK_CLONES double PFK(exp_sum)(pf_real *y, const pf_real *x, pf_real shift, pf_real scale, int64_t n) {
     double total = 0;
     for (int64_t b = 0; b < n; b += 1024) {
         int64_t end = n - b < 1024 ? n : b + 1024, i = b;
         pf_real sum[16] = {0};
         for (; i + 16 <= end; i += 16)
             for (int j = 0; j < 16; j++) {
-                pf_real e = pfk_exp(x[i + j] - shift);
-                x[i + j] = e;
+                pf_real e = pfk_exp((x[i + j] - shift) * scale);
+                y[i + j] = e;
                 sum[j] += e;
             }
         for (; i < end; i++) {
-            x[i] = pfk_exp(x[i] - shift);
-            sum[0] += x[i];
+            y[i] = pfk_exp((x[i] - shift) * scale);
+            sum[0] += y[i];
         }
         for (int j = 0; j < 16; j++) total += (double)sum[j];
     }
@@ -36,8 +36,8 @@ static PFK_CLONES double softmax_exp_sum(pf_real *x, pf_real shift, int64_t n) {
 void PFK(softmax_rows)(int threads, pf_real *x, int64_t rows, int64_t n) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
     for (int64_t r = 0; r < rows; r++) {
-        pf_real *row = x + r * n, m = softmax_max(row, n);
-        pf_real scale = (pf_real)(1 / softmax_exp_sum(row, m, n));
+        pf_real *row = x + r * n, m = PFK(max)(row, n);
+        pf_real scale = (pf_real)(1 / PFK(exp_sum)(row, row, m, 1, n));
         for (int64_t i = 0; i < n; i++) row[i] *= scale;
     }
 }
@@ -45,10 +45,10 @@ void PFK(softmax_rows)(int threads, pf_real *x, int64_t rows, int64_t n) {
 void PFK(softmax_more)(int threads, pf_real *x, pf_real *max, double *sum, pf_real *keep, int64_t rows, int64_t n) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > PFK_WORTH_THREADS / 4)
     for (int64_t r = 0; r < rows; r++) {
-        pf_real *row = x + r * n, m = softmax_max(row, n);
+        pf_real *row = x + r * n, m = PFK(max)(row, n);
         m = max[r] > m ? max[r] : m;
         double left = max[r] < m ? exp((double)max[r] - (double)m) : 1;
-        sum[r] = sum[r] * left + softmax_exp_sum(row, m, n);
+        sum[r] = sum[r] * left + PFK(exp_sum)(row, row, m, 1, n);
         keep[r] = (pf_real)left;
         max[r] = m;
     }

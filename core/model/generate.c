@@ -28,7 +28,7 @@ typedef struct gen_run {
     pfi_pass pass;
     gen_seq *seq; /* those in flight first */
     int64_t n_seq;
-    pfi_candidate *work;
+    void *work;               /* of sampling a token */
     const pf_sample *samples; /* of all prompts: tells whose a sample is */
 } gen_run;
 
@@ -163,28 +163,40 @@ static pf_status gen_finish(gen_run *g, gen_seq *s) {
     return PF_OK;
 }
 
-/* Draw the next token of the samples first..first+n-1 from rows of hidden states; those that end are finished and
- * leave a hole (list NULL). */
-static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row, int64_t n) {
-    if (!hidden) return pf_errcode(g->ctx);
-    int64_t V = g->m->config.vocab, C = g->m->config.hidden;
-    pf_tensor *at = pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){n, C});
+/* logits of the n rows of hidden states. Owned by caller. */
+static pf_tensor *gen_logits(gen_run *g, pf_tensor *hidden, const int64_t *row, int64_t n) {
+    int64_t C = g->m->config.hidden;
+    pf_tensor *at = hidden ? pf_tensor_new(g->ctx, PF_F32, 2, (int64_t[]){n, C}) : NULL;
     for (int64_t i = 0; at && i < n; i++)
         memcpy(pfi_f32(at) + i * C, pfi_f32(hidden) + row[i] * C, (size_t)C * sizeof(float));
     pf_tensor *logits = at ? pfi_model_cap(g->m, pfi_pass_linear(&g->pass, at, &g->m->head)) : NULL;
-    pf_status s = logits ? PF_OK : PF_NOMEM;
-    for (int64_t i = 0; s == PF_OK && i < n; i++) {
-        gen_seq *q = &g->seq[i];
-        float logp;
-        double u = pfi_random_uniform(g->o->seed, q->stream, q->ids.len);
-        int32_t id = pfi_sample_token(pfi_f32(logits) + i * V, V, g->o, u, &logp, g->work);
-        bool done;
-        if (!(logp <= 0)) s = pfi_fail(g->ctx, PF_NONFINITE, "generate: the model's logits are not finite");
-        if (s == PF_OK) s = gen_take(g, q, id, logp, &done);
-        if (s == PF_OK && done) s = gen_finish(g, q);
-    }
     pf_tensor_free(at);
+    return logits;
+}
+
+/* Draw the next token of the samples in flight from rows of hidden states; those that end are finished and leave a hole
+ * (list NULL). */
+static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row) {
+    const int64_t V = g->m->config.vocab, n = g->n_seq;
+    pf_tensor *logits = gen_logits(g, hidden, row, n);
+    double *u = pfi_alloc(g->ctx, (size_t)n * sizeof *u);
+    float *logp = pfi_alloc(g->ctx, (size_t)n * sizeof *logp);
+    int32_t *id = pfi_alloc(g->ctx, (size_t)n * sizeof *id);
+    pf_status s = logits && u && logp && id ? PF_OK : pf_errcode(g->ctx);
+    if (s == PF_OK) {
+        for (int64_t i = 0; i < n; i++) u[i] = pfi_random_uniform(g->o->seed, g->seq[i].stream, g->seq[i].ids.len);
+        pfi_sample_rows(g->ctx->threads, pfi_f32(logits), n, V, g->o, u, id, logp, g->work);
+    }
+    for (int64_t i = 0; s == PF_OK && i < n; i++) {
+        bool done;
+        if (!(logp[i] <= 0)) s = pfi_fail(g->ctx, PF_NONFINITE, "generate: the model's logits are not finite");
+        if (s == PF_OK) s = gen_take(g, &g->seq[i], id[i], logp[i], &done);
+        if (s == PF_OK && done) s = gen_finish(g, &g->seq[i]);
+    }
     pf_tensor_free(logits);
+    pfi_free(g->ctx, u);
+    pfi_free(g->ctx, logp);
+    pfi_free(g->ctx, id);
     return s;
 }
 
@@ -248,7 +260,7 @@ static pf_status gen_advance(gen_run *g, int32_t *ints, const int32_t **list, in
     }
     pfi_rows r = {g->n_seq, token, position, place, list, len};
     pf_tensor *h = pfi_pass_hidden(&g->pass, &r);
-    pf_status s = gen_draw(g, h, row, g->n_seq);
+    pf_status s = gen_draw(g, h, row);
     pf_tensor_free(h);
     return s;
 }
@@ -260,7 +272,7 @@ static pf_status gen_loop(gen_run *g, const pf_batch *b) {
     const int32_t **list = pfi_alloc(g->ctx, n * sizeof *list);
     pf_tensor *h = NULL;
     pf_status s = row && ints && list ? gen_prefill(g, b, row, &h) : PF_NOMEM;
-    if (s == PF_OK) s = gen_draw(g, h, row, g->n_seq);
+    if (s == PF_OK) s = gen_draw(g, h, row);
     pf_tensor_free(h);
     gen_compact(g);
     while (s == PF_OK && g->n_seq) {
@@ -406,7 +418,7 @@ static pf_status gen_all(gen_run *g, const pf_sequence *prompts, pf_sample *out,
     if (total) PF_TRY(gen_check_long(g->m, prompts, (size_t)(total / g->o->samples), &is_long));
     PF_TRY(pfi_pass_open(&g->pass, g->m));
     g->pass.is_long = is_long;
-    g->work = pfi_alloc(g->ctx, (size_t)g->m->config.vocab * sizeof *g->work);
+    g->work = pfi_alloc(g->ctx, pfi_sample_room(g->ctx->threads, g->m->config.vocab));
     if (!g->work) return PF_NOMEM;
     for (int64_t first = 0, n; first < total; first += n) {
         n = gen_group_size(g, prompts, first, total);

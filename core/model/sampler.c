@@ -1,61 +1,119 @@
 #include "model/sampler.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/kernel.h"
+
+/* One token that may be drawn. */
+typedef struct sampler_candidate {
+    float p;
+    int32_t id;
+} sampler_candidate;
+
 static int sampler_order(const void *a, const void *b) {
-    const pfi_candidate *x = a, *y = b;
+    const sampler_candidate *x = a, *y = b;
     if (x->p != y->p) return x->p < y->p ? 1 : -1;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* keep the likeliest: top_k of them, then the fewest that reach top_p, then those within min_p of the first */
-static int64_t sampler_cut(pfi_candidate *c, int64_t n, const pf_generate_options *o) {
-    qsort(c, (size_t)n, sizeof *c, sampler_order);
-    if (o->top_k > 0) n = PFI_MIN(n, o->top_k);
-    double sum = 0, reached = 0;
-    for (int64_t i = 0; i < n; i++) sum += c[i].p;
-    if (o->top_p < 1) {
-        int64_t keep = 0;
-        while (keep < n && (keep == 0 || reached < o->top_p * sum)) reached += c[keep++].p;
-        n = keep;
+/* The likeliest come first in c; how many are kept of them: top_k, then the fewest that reach top_p, then those within
+ * min_p of the first; n + 1 when more than these n are needed to tell. total: of all p, if n are all. */
+static int64_t sampler_keep(const sampler_candidate *c, int64_t n, bool all, double total,
+                            const pf_generate_options *o) {
+    int64_t keep = n;
+    bool known = all;
+    if (o->top_k > 0 && o->top_k <= n) {
+        keep = o->top_k;
+        known = true;
+        total = 0;
+        for (int64_t i = 0; i < keep; i++) total += (double)c[i].p;
     }
-    if (o->min_p > 0)
-        while (n > 1 && c[n - 1].p < o->min_p * c[0].p) n--;
-    return n;
+    if (o->top_p < 1 && (known || o->top_k <= 0)) {
+        double reached = 0;
+        int64_t i = 0;
+        while (i < keep && (i == 0 || reached < o->top_p * total)) reached += (double)c[i++].p;
+        known = known || reached >= o->top_p * total;
+        keep = i;
+    }
+    if (o->min_p > 0) {
+        const double least = o->min_p * (double)c[0].p;
+        known = known || (o->top_k <= 0 && o->top_p >= 1 && (double)c[n - 1].p < least);
+        while (keep > 1 && (double)c[keep - 1].p < least) keep--;
+    }
+    return known ? keep : n + 1;
 }
 
-static int64_t sampler_largest(const float *logits, int64_t n) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
-}
-
-int32_t pfi_sample_token(const float *logits, int64_t n, const pf_generate_options *o, double u, float *logp,
-                         pfi_candidate *work) {
-    int64_t best = sampler_largest(logits, n);
-    double top = (double)logits[best], sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - top);
-    int32_t id = (int32_t)best;
-    if (o->temperature > 0) {
-        double total = 0, at = 0;
+/* the candidates that the cuts leave of p[n], likeliest first: sorts no more of the vocabulary than it must */
+static int64_t sampler_cut(sampler_candidate *c, const float *p, int64_t n, double total,
+                           const pf_generate_options *o) {
+    for (float least = 0.03125f;; least *= 0.03125f) {
+        const bool all = least < 1e-12f;
+        int64_t m = 0;
         for (int64_t i = 0; i < n; i++)
-            work[i] = (pfi_candidate){exp(((double)logits[i] - top) / o->temperature), (int32_t)i};
-        int64_t left = o->top_k > 0 || o->top_p < 1 || o->min_p > 0 ? sampler_cut(work, n, o) : n;
-        for (int64_t i = 0; i < left; i++) total += work[i].p;
-        int64_t pick = 0;
-        for (int64_t i = 0; i < left; i++) {
-            if (work[i].p <= 0) continue;
-            pick = i; /* the last possible one, should rounding carry u past the end */
-            at += work[i].p;
-            if (u * total < at) break;
-        }
-        id = work[pick].id;
+            if (all || p[i] >= least) c[m++] = (sampler_candidate){p[i], (int32_t)i};
+        qsort(c, (size_t)m, sizeof *c, sampler_order);
+        const int64_t keep = m ? sampler_keep(c, m, all, total, o) : 1;
+        if (keep <= m) return keep;
     }
-    *logp = (float)((double)logits[id] - top - log(sum));
+}
+
+/* where cumulative weight passes u of the whole */
+static int32_t sampler_pick(const float *p, int64_t n, double total, double u) {
+    double at = 0;
+    int64_t pick = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(p[i] > 0)) continue;
+        pick = i; /* the last possible one, should rounding carry u past the end */
+        at += (double)p[i];
+        if (u * total < at) break;
+    }
+    return (int32_t)pick;
+}
+
+static int32_t sampler_token(const float *logits, int64_t n, const pf_generate_options *o, double u, float *logp,
+                             float *p, sampler_candidate *c) {
+    const float top = pfk_max_f32(logits, n);
+    const double sum = pfk_exp_sum_f32(p, logits, top, 1, n);
+    int32_t id = 0;
+    if (o->temperature == 0) {
+        while (id + 1 < n && logits[id] != top) id++;
+    } else {
+        const float scale = (float)fmin(1 / o->temperature, (double)FLT_MAX);
+        const double total = o->temperature == 1 ? sum : pfk_exp_sum_f32(p, logits, top, scale, n);
+        if (o->top_k > 0 || o->top_p < 1 || o->min_p > 0) {
+            const int64_t left = sampler_cut(c, p, n, total, o);
+            double kept = 0;
+            for (int64_t i = 0; i < left; i++) kept += (double)(p[i] = c[i].p);
+            id = c[sampler_pick(p, left, kept, u)].id;
+        } else {
+            id = sampler_pick(p, n, total, u);
+        }
+    }
+    *logp = (float)((double)logits[id] - (double)top - log(sum));
     return id;
+}
+
+static size_t sampler_room(int64_t n) { return (size_t)n * (sizeof(float) + sizeof(sampler_candidate)); }
+
+size_t pfi_sample_room(int threads, int64_t n) { return (size_t)threads * sampler_room(n); }
+
+void pfi_sample_rows(int threads, const float *logits, int64_t rows, int64_t n, const pf_generate_options *o,
+                     const double *u, int32_t *id, float *logp, void *work) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        int thread = 0;
+#ifdef _OPENMP
+        thread = omp_get_thread_num();
+#endif
+        sampler_candidate *c = (sampler_candidate *)((char *)work + (size_t)thread * sampler_room(n));
+        id[r] = sampler_token(logits + r * n, n, o, u[r], &logp[r], (float *)(c + n), c);
+    }
 }
 
 size_t pfi_text_settled(const char *text, size_t len, const char *const *stop, int n_stop) {

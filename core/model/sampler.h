@@ -4,16 +4,12 @@
 
 #include "base/base.h"
 
-/* One candidate while sampling. */
-typedef struct pfi_candidate {
-    double p;
-    int32_t id;
-} pfi_candidate;
-
-/* Draw from softmax(logits / temperature) cut by top_k, top_p and min_p, in this order, each on what the one before
- * left; u in [0, 1). *logp: of the token at temperature 1 over the whole vocabulary. work has room for n. */
-int32_t pfi_sample_token(const float *logits, int64_t n, const pf_generate_options *o, double u, float *logp,
-                         pfi_candidate *work);
+/* One token for each row of logits[rows, n] from softmax(logits / temperature) cut by top_k, top_p and min_p, in this
+ * order, each on what the one before left. u[rows] in [0, 1) decides. logp[rows]: of the tokens at temperature 1 over the
+ * whole vocabulary. work: as many bytes as pfi_sample_room says. */
+void pfi_sample_rows(int threads, const float *logits, int64_t rows, int64_t n, const pf_generate_options *o,
+                     const double *u, int32_t *id, float *logp, void *work);
+size_t pfi_sample_room(int threads, int64_t n);
 
 /* Bytes of a sample's text that later tokens will not change: without U+FFFD at its end, which may yet become a
  * character, and without an end that one of the stop texts begins with. */

@@ -20,14 +20,22 @@ static pf_generate_options cut(int top_k, double top_p, double min_p) {
     return o;
 }
 
+static int32_t drawn(const float *logits, int64_t n, const pf_generate_options *o, double u, float *logp) {
+    int32_t id;
+    void *work = malloc(pfi_sample_room(1, n));
+    assert_non_null(work);
+    pfi_sample_rows(1, logits, 1, n, o, &u, &id, logp, work);
+    free(work);
+    return id;
+}
+
 /* u runs evenly over [0, 1): the share of each id must be its probability, to one draw a boundary */
 static void shares_are(const pf_generate_options *o, const double *want) {
     float z[FEW], logp;
-    pfi_candidate work[FEW];
     double share[FEW] = {0};
     few_logits(z);
     for (int k = 0; k < DRAWS; k++) {
-        int32_t id = pfi_sample_token(z, FEW, o, (k + 0.5) / DRAWS, &logp, work);
+        int32_t id = drawn(z, FEW, o, (k + 0.5) / DRAWS, &logp);
         assert_in_range(id, 0, FEW - 1);
         share[id] += 1.0 / DRAWS;
         assert_true(fabs((double)logp - ((double)z[id] - 3)) < 1e-6); /* at temperature 1, over all, whatever is cut */
@@ -76,19 +84,59 @@ static void test_cuts(void **state) {
     shares_are(&o, (double[]){0, 16 / 25.0, 0, 0, 9 / 25.0});
 }
 
+/* the cuts of a large vocabulary, by sorting all of it */
+enum { MANY = 5000 };
+
+static int by_weight(const void *a, const void *b) {
+    const float *x = *(const float *const *)a, *y = *(const float *const *)b;
+    return *x != *y ? (*x < *y ? 1 : -1) : x < y ? -1 : x > y;
+}
+
+static int32_t naive_draw(const float *z, const pf_generate_options *o, double u) {
+    static const float *order[MANY];
+    double p[MANY], total = 0, reached = 0, at = 0;
+    int n = o->top_k > 0 ? o->top_k : MANY, keep = 0;
+    for (int i = 0; i < MANY; i++) order[i] = &z[i];
+    qsort(order, MANY, sizeof *order, by_weight);
+    for (int i = 0; i < n; i++) total += p[i] = exp(((double)*order[i] - (double)*order[0]) / o->temperature);
+    while (keep < n && (o->top_p >= 1 || keep == 0 || reached < o->top_p * total)) reached += p[keep++];
+    while (keep > 1 && p[keep - 1] < o->min_p) reached -= p[--keep];
+    for (int i = 0; i < keep; i++)
+        if ((at += p[i]) > u * reached) return (int32_t)(order[i] - z);
+    return (int32_t)(order[keep - 1] - z);
+}
+
+static void test_many(void **state) {
+    (void)state;
+    static float z[MANY];
+    for (int i = 0; i < MANY; i++) z[i] = (float)(3 * pfi_random_normal(11, 0, (uint64_t)i));
+    const pf_generate_options cuts[] = {cut(40, 1, 0),    cut(0, 0.9, 0),  cut(0, 1, 0.05),    cut(4000, 0.99, 1e-3),
+                                        cut(3, 0.5, 0.2), cut(4999, 1, 0), cut(0, 0.999999, 0)};
+    for (int i = 0; i < PFI_COUNT(cuts); i++)
+        for (int k = 0; k < 200; k++) {
+            pf_generate_options o = cuts[i];
+            o.temperature = k % 2 ? 1 : 1.7;
+            const double u = (k + 0.37) / 200;
+            float logp;
+            assert_int_equal(drawn(z, MANY, &o, u, &logp), naive_draw(z, &o, u));
+        }
+}
+
 static void test_edges(void **state) {
     (void)state;
     float equal[FEW] = {1, 1, 1, 1, 1}, far[FEW] = {-1000, 0, 1000, 0, -HUGE_VALF}, logp;
-    pfi_candidate work[FEW];
     pf_generate_options o = cut(1, 1, 0);
-    assert_int_equal(pfi_sample_token(equal, FEW, &o, 0.99, &logp, work), 0); /* the smallest of equals, as greedy */
+    assert_int_equal(drawn(equal, FEW, &o, 0.99, &logp), 0); /* the smallest of equals, as greedy */
     o.temperature = 0;
-    assert_int_equal(pfi_sample_token(equal, FEW, &o, 0.99, &logp, work), 0);
+    assert_int_equal(drawn(equal, FEW, &o, 0.99, &logp), 0);
     assert_true(fabs((double)logp + log(5)) < 1e-6);
     o = pf_generate_defaults();
-    assert_int_equal(pfi_sample_token(equal, FEW, &o, nextafter(1, 0), &logp, work), 4);
-    assert_int_equal(pfi_sample_token(far, FEW, &o, nextafter(1, 0), &logp, work), 2);
+    assert_int_equal(drawn(equal, FEW, &o, nextafter(1, 0), &logp), 4);
+    assert_int_equal(drawn(far, FEW, &o, nextafter(1, 0), &logp), 2);
     assert_true(logp == 0);
+    o.temperature = 1e-60;
+    assert_int_equal(drawn(equal, FEW, &o, 0.5, &logp), 2);
+    assert_int_equal(drawn(far, FEW, &o, 0.5, &logp), 2);
 }
 
 /* ---- samples of a model ---- */
@@ -424,6 +472,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_independence),
         cmocka_unit_test(test_seeds),
