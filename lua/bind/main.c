@@ -1,4 +1,5 @@
 /* The program: pofit FILE.lua, pofit COMMAND, pofit -e CODE, pofit help NAME, or a prompt. */
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,21 @@ typedef struct main_args {
     const char *code, *lua_dir, *help;
     bool traceback, stubs, helping;
 } main_args;
+
+/* ---- standard output ---- */
+
+static bool main_failed; /* the exit status says so already, and the reason was printed */
+
+/* What stdio still holds is written at the very end, whichever way that comes; if it cannot be, that is an error. */
+static void main_close_output(void) {
+    const char *why = ferror(stdout) ? "some of it could not be written (is the disk full?)" : NULL;
+    if (fflush(stdout) != 0) why = strerror(errno);
+    if (fclose(stdout) != 0 && errno != EBADF && !why) why = strerror(errno); /* EBADF: closed from the beginning */
+    if (!why || main_failed) return;
+    fprintf(stderr, "pofit: standard output: %s\n", why);
+    fflush(NULL);
+    _exit(EXIT_SCRIPT);
+}
 
 /* ---- Ctrl-C ---- */
 
@@ -326,6 +342,7 @@ static void main_keep_memory(void) {
 int main(int argc, char **argv) {
     main_short_spin(argv);
     main_keep_memory();
+    atexit(main_close_output);
     main_args a = {.argc = argc, .argv = argv};
     int status = main_parse(&a);
     if (status != EXIT_SUCCESS) return status < 0 ? EXIT_SUCCESS : status;
@@ -344,5 +361,6 @@ int main(int argc, char **argv) {
         status = main_call(L, &a, 1, 0);
     }
     lua_close(L);
+    main_failed = status != EXIT_SUCCESS;
     return status;
 }
