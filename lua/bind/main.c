@@ -343,6 +343,7 @@ int main(int argc, char **argv) {
     main_short_spin(argv);
     main_keep_memory();
     atexit(main_close_output);
+    signal(SIGXFSZ, SIG_IGN); /* writing beyond the limit of file sizes then fails with a reason, as on a full disk */
     main_args a = {.argc = argc, .argv = argv};
     int status = main_parse(&a);
     if (status != EXIT_SUCCESS) return status < 0 ? EXIT_SUCCESS : status;

@@ -1,4 +1,4 @@
-# Output that cannot be written is an error, however the program ends.
+# Output that cannot be written is an error, however the program ends; a file size limit is one like a full disk.
 . tests/e2e/common.sh
 
 # full STATUS 'text' WORDS...: with standard output on a full device, the status and what is said
@@ -35,3 +35,21 @@ else
 fi
 "$POFIT" -e 'x = 1' >&- || fail "a closed standard output that nothing was written to"
 fails 1 'pofit: standard output: Bad file descriptor' sh -c '"$0" --version >&-' "$POFIT"
+
+# limited BLOCKS 'text' WORDS...: files may grow to so many blocks of 512 bytes
+limited() {
+    blocks=$1 text=$2
+    shift 2
+    fails 1 "$text" sh -c 'ulimit -f "$0" && exec "$@"' "$blocks" "$POFIT" "$@"
+}
+MODEL=$ROOT/tests/golden/llama_a
+mkdir d
+limited 8 'cannot write d/file.txt: File too large' -e 'pf.sys.write("d/file.txt", ("x"):rep(10000))'
+limited 8 'cannot write d/model.part/model.safetensors: File too large' convert "$MODEL" --out d/model
+limited 8 'cannot write d/model.gguf: File too large' convert "$MODEL" --out d/model.gguf
+[ -z "$(ls d)" ] || { ls d; fail "what could not be written whole is left"; }
+limited 8 'cannot write log.txt: File too large' -e 'pf.sys.append("log.txt"):write(("x"):rep(10000))'
+[ ! -s log.txt ] || fail "half a row is left in a log"
+status=0
+(ulimit -f 8 && "$POFIT" -e 'print(("x"):rep(10000))' >out 2>err) || status=$?
+{ [ "$status" = 1 ] && grep -q 'pofit: standard output: ' err; } || { cat err; fail "cut output is not told"; }
