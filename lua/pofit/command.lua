@@ -34,6 +34,15 @@ function M.overview()
   return table.concat(lines, "\n")
 end
 
+--- The first words of all commands, and "help", which the program itself knows.
+---@return string[]
+function M.words()
+  local _, names = all()
+  local words = { "help" }
+  for _, name in ipairs(names) do words[#words + 1] = name:match("^%w+") end
+  return words
+end
+
 -- the commands that begin with this word: "inspect" -> data, model, ...
 local function group(names, word)
   local out = {}
@@ -92,9 +101,7 @@ function M.find(word, is_file)
   local modules, names = all()
   local rest = word:find("^%w+$") and group(names, word) or {}
   if #rest == 0 and not modules[word] then
-    local firsts = {}
-    for i, name in ipairs(names) do firsts[i] = name:match("^%w+") end
-    if not is_file then usage(("there is no command or file %q%s"):format(word, hint(word, firsts))) end
+    if not is_file then usage(("there is no command or file %q%s"):format(word, hint(word, M.words()))) end
     return nil
   end
   return function(what, ...)

@@ -58,7 +58,7 @@ end
 return function(name)
   local registry = core.registry()
   if name == nil then return overview(registry) end
-  local names = {}
+  local names = require("pofit.command").words()
   for _, entry in ipairs(registry) do
     if entry.name == name then return describe(entry) end
     names[#names + 1] = entry.name

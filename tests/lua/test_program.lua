@@ -57,6 +57,11 @@ check.test("commands are found by the names of their files", function()
   out, status = run(program .. " inspct data")
   check.matches(out, 'no command or file "inspct"; did you mean "inspect"')
   check.eq(status, 2)
+  for wrong, right in pairs { hel = "help", halp = "help", hepl = "help", inspec = "inspect", convrt = "convert",
+    mrge = "merge", generat = "generate", chatt = "chat" } do
+    check.matches(run(program .. " " .. wrong), ('"%s"; did you mean "%s"?'):format(wrong, right))
+    check.matches(run(program .. " help " .. wrong), ('no help on "%s"; did you mean "%s"?'):format(wrong, right))
+  end
   check.matches(run(program .. " inspect"), "pofit inspect: what%?")
   out, status = run(program .. " inspect data")
   check.matches(out, "FILE is required")
