@@ -7,14 +7,14 @@
 
 #define JSON_MARK "\xEF\xB7\x90" /* U+FDD0, a noncharacter */
 
-static json_t *json_bad_utf8(pf_ctx *ctx, const char *text, size_t bad, const char *what) {
-    size_t line = 1, from = 0;
+static json_t *json_bad_utf8(pf_ctx *ctx, const char *text, size_t bad, const char *what, long line) {
+    size_t from = 0;
     for (size_t i = 0; i < bad; i++) {
         if (text[i] != '\n') continue;
         line++;
         from = i + 1;
     }
-    pfi_fail(ctx, PF_FORMAT, "%s:%zu: byte %zu of the line (0x%02X) is not valid UTF-8", what, line, bad - from + 1,
+    pfi_fail(ctx, PF_FORMAT, "%s:%ld: byte %zu of the line (0x%02X) is not valid UTF-8", what, line, bad - from + 1,
              (unsigned char)text[bad]);
     return NULL;
 }
@@ -97,11 +97,14 @@ static json_t *json_load(pf_ctx *ctx, const char *text, size_t len, size_t flags
     return v;
 }
 
-static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what, size_t flags, bool *hidden) {
+/* line: number of the text's first line in the file */
+static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what, long line, size_t flags,
+                          bool *hidden) {
     json_error_t e;
     const char *nul = memchr(text, 0, len); /* jansson takes it for the end */
     if (nul) {
-        pfi_fail(ctx, PF_FORMAT, "%s: not valid JSON: a zero byte at byte %zu", what, (size_t)(nul - text) + 1);
+        pfi_fail(ctx, PF_FORMAT, "%s:%ld: not valid JSON: a zero byte at byte %zu", what, line,
+                 (size_t)(nul - text) + 1);
         return NULL;
     }
     if (len == 0) {
@@ -109,29 +112,30 @@ static json_t *json_parse(pf_ctx *ctx, const char *text, size_t len, const char 
         return NULL;
     }
     size_t bad = pfi_utf8_check(text, len);
-    if (bad < len) return json_bad_utf8(ctx, text, bad, what);
+    if (bad < len) return json_bad_utf8(ctx, text, bad, what, line);
     pf_status s;
     json_t *v = json_load(ctx, text, len, flags, &e, hidden, &s);
     if (v || s != PF_OK) return v;
+    line += e.line - 1;
     if (json_error_code(&e) == json_error_out_of_memory)
         pfi_fail(ctx, PF_NOMEM, "%s: not enough memory to parse it", what);
     else if (json_error_code(&e) == json_error_null_byte_in_key)
-        pfi_fail(ctx, PF_UNSUPPORTED, "%s:%d:%d: a key with U+0000 is supported in data only", what, e.line, e.column);
+        pfi_fail(ctx, PF_UNSUPPORTED, "%s:%ld:%d: a key with U+0000 is supported in data only", what, line, e.column);
     else
-        pfi_fail(ctx, PF_FORMAT, "%s:%d:%d: not valid JSON: %s", what, e.line, e.column, e.text);
+        pfi_fail(ctx, PF_FORMAT, "%s:%ld:%d: not valid JSON: %s", what, line, e.column, e.text);
     return NULL;
 }
 
-json_t *pfi_json_parse_hidden(pf_ctx *ctx, const char *text, size_t len, const char *what, bool *hidden) {
-    return json_parse(ctx, text, len, what, 0, hidden);
+json_t *pfi_json_parse_hidden(pf_ctx *ctx, const char *text, size_t len, const char *what, long line, bool *hidden) {
+    return json_parse(ctx, text, len, what, line, 0, hidden);
 }
 
 json_t *pfi_json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what) {
-    return json_parse(ctx, text, len, what, 0, NULL);
+    return json_parse(ctx, text, len, what, 1, 0, NULL);
 }
 
 json_t *pfi_json_parse_unique(pf_ctx *ctx, const char *text, size_t len, const char *what) {
-    return json_parse(ctx, text, len, what, JSON_REJECT_DUPLICATES, NULL);
+    return json_parse(ctx, text, len, what, 1, JSON_REJECT_DUPLICATES, NULL);
 }
 
 json_t *pfi_json_load(pf_ctx *ctx, const char *path) {

@@ -10,8 +10,9 @@
  * the last counts. NULL on failure: FORMAT with line and column, UNSUPPORTED for a key that holds U+0000, which jansson
  * has not, NOMEM. Owned by caller (json_decref). */
 json_t *pfi_json_parse(pf_ctx *ctx, const char *text, size_t len, const char *what);
-/* the same, keys with U+0000 too. *hidden: all keys and strings are to be read through pfi_json_reveal */
-json_t *pfi_json_parse_hidden(pf_ctx *ctx, const char *text, size_t len, const char *what, bool *hidden);
+/* the same, keys with U+0000 too, of a text that begins in this line of its file (1: it is all of it). *hidden: all
+ * keys and strings are to be read through pfi_json_reveal */
+json_t *pfi_json_parse_hidden(pf_ctx *ctx, const char *text, size_t len, const char *what, long line, bool *hidden);
 /* a key or string as it stood in the file, into out (len bytes at most); returns its length */
 size_t pfi_json_reveal(char *out, const char *text, size_t len);
 /* the same, but equal keys in one object are refused */

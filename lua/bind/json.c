@@ -195,15 +195,16 @@ static void json_push_value(lua_State *L, json_t *v, bool hidden) {
     }
 }
 
-/* decode(text[, name for messages]) */
+/* decode(text[, name of its file[, the line in that where the text begins]]): both for messages */
 static int json_decode(lua_State *L) {
     size_t n;
     const char *text = luaL_checklstring(L, 1, &n), *what = luaL_optstring(L, 2, "JSON text");
+    long line = (long)luaL_optinteger(L, 3, 1);
     json_box *b = lua_newuserdatauv(L, sizeof *b, 0);
     b->v = NULL;
     lpf_push_class(L, "pofit.json.value", json_box_gc);
     lua_setmetatable(L, -2);
-    b->v = pfi_json_parse_hidden(lpf_ctx(L), text, n, what, &b->hidden);
+    b->v = pfi_json_parse_hidden(lpf_ctx(L), text, n, what, line, &b->hidden);
     if (!b->v) lpf_raise(L);
     json_push_value(L, b->v, b->hidden);
     return 1;

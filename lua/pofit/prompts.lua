@@ -43,8 +43,8 @@ local function check_columns(row, taken)
   end
 end
 
-local function parse(text, where, opt, taken)
-  local row = json.decode(text, where)
+local function parse(text, path, line, opt, taken)
+  local row = json.decode(text, path, line)
   if type(row) ~= "table" or row[1] ~= nil then core.raise("expected a JSON object, one a line") end
   local prompt = prompt_of(row, opt)
   check_columns(row, taken)
@@ -67,7 +67,7 @@ function M.rows(path, opt, taken)
     if not ok then return bad_line(sampling.reason(text)) end
     if not text then return nil end
     local where = ("%s:%d"):format(path, line)
-    local parsed, row, prompt = pcall(parse, text, where, opt, taken)
+    local parsed, row, prompt = pcall(parse, text, path, line, opt, taken)
     if parsed then return { row = row, prompt = prompt, where = where } end
     local why = sampling.reason(row)
     return { error = why:sub(1, #where) == where and why or where .. ": " .. why }

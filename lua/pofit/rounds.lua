@@ -29,7 +29,8 @@ local function finished(part, model)
     core.raise(("%s/%s is not what the round left: it was changed; remove %s to do the round again"):format(part.dir,
       model.adapter and "adapter" or "model", path))
   end
-  for text in sys.lines(part.dir .. "/metrics.jsonl") do part.rows[#part.rows + 1] = json.decode(text, path) end
+  local metrics = part.dir .. "/metrics.jsonl"
+  for text, line in sys.lines(metrics) do part.rows[#part.rows + 1] = json.decode(text, metrics, line) end
   part:count { updates = done.updates }
   return kept
 end

@@ -126,7 +126,7 @@ function Run:start_log(bytes)
       bytes))
   end
   sys.truncate(metrics, bytes)
-  for text in sys.lines(metrics) do self.rows[#self.rows + 1] = json.decode(text, metrics) end
+  for text, line in sys.lines(metrics) do self.rows[#self.rows + 1] = json.decode(text, metrics, line) end
   self.metrics, self.timing = sys.append(metrics), sys.append(timing)
 end
 

@@ -341,9 +341,10 @@ function pf.model.open(opt, otherwise) end
 function pf.model.new(config, opts) end
 pf.json = {}
 ---@param text string
----@param name? string for messages
+---@param name? string of the file that it is from, for messages
+---@param line? integer of that file, where the text begins
 ---@return any
-function pf.json.decode(text, name) end
+function pf.json.decode(text, name, line) end
 ---@param value any
 ---@param opts? { indent: integer }
 ---@return string

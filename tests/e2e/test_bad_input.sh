@@ -21,7 +21,9 @@ fails 1 'rejected' dpo --model "$MODEL" --data row.jsonl
 fails 1 'utf8.jsonl' dpo --model "$MODEL" --data utf8.jsonl
 fails 1 'UTF-8' dpo --model "$MODEL" --data utf8.jsonl
 { head -n 2 prefs.jsonl; echo '{"prompt": '; } > cut.jsonl
-fails 1 'cut.jsonl:3' dpo --model "$MODEL" --data cut.jsonl
+fails 1 ' cut.jsonl:3:11: not valid JSON: ' dpo --model "$MODEL" --data cut.jsonl
+{ head -n 2 prefs.jsonl; printf '{"prompt": "a\000"}\n'; } > zero.jsonl
+fails 1 ' zero.jsonl:3: not valid JSON: a zero byte at byte 14' dpo --model "$MODEL" --data zero.jsonl
 : > empty.jsonl
 fails 1 'empty.jsonl has no rows' dpo --model "$MODEL" --data empty.jsonl
 echo '[1, 2]' > list.jsonl

@@ -22,7 +22,7 @@ static void test_suite(void **state) {
         pfi_buf text = {0};
         bool hidden;
         support_ok(ctx, pfi_file_read(ctx, path, &text));
-        json_t *v = pfi_json_parse_hidden(ctx, text.data, text.len, path, &hidden);
+        json_t *v = pfi_json_parse_hidden(ctx, text.data, text.len, path, 1, &hidden);
         pfi_buf_free(ctx, &text);
         if (!v) assert_int_equal(pf_errcode(ctx), PF_FORMAT);
         if (!v && !strstr(pf_errmsg(ctx), e->d_name))
@@ -145,14 +145,14 @@ static void test_nul_in_key(void **state) {
     pf_ctx *ctx = support_open();
     bool hidden = true;
     const char *plain = "{\"a\": \"\\u0000\"}";
-    json_t *o = pfi_json_parse_hidden(ctx, plain, strlen(plain), "f.json", &hidden);
+    json_t *o = pfi_json_parse_hidden(ctx, plain, strlen(plain), "f.json", 1, &hidden);
     assert_false(hidden);
     json_decref(o);
     static const char want[] = "a\0b\uFDD0\uFDD0"
                                "0\\u0000\uFDD1";
     static const char text[] = "[[99999999999999999999], {\"x\\\\\": 1}, {\"a\\u0000b\uFDD0\\uFdD0"
                                "0\\\\u0000\uFDD1\": 1}]";
-    o = pfi_json_parse_hidden(ctx, text, strlen(text), "f.json", &hidden);
+    o = pfi_json_parse_hidden(ctx, text, strlen(text), "f.json", 1, &hidden);
     if (!o) fail_msg("%s", pf_errmsg(ctx));
     assert_true(hidden);
     const char *key = json_object_iter_key(json_object_iter(json_array_get(o, 2)));

@@ -25,7 +25,7 @@ function M.jsonl(path)
     local text, line = lines()
     if not text then return nil end
     local where = ("%s:%d"):format(path, line)
-    return object(json.decode(text, where), where), line, path, where
+    return object(json.decode(text, path, line), where), line, path, where
   end
 end
 
