@@ -151,7 +151,22 @@ end
 local makers = { preference = M.preference, completion = M.completion, unpaired = M.completion, language = M.language,
   prompt = M.prompts, steps = M.steps, ranked = M.ranked }
 
---- A set of whatever kind the first row is of, or of opts.kind; returns the kind, too.
+-- what rows lack, each with the rows' places: { text = "with ...", "a.jsonl:1", ... }
+local function lacks_of(list, kind)
+  local out, by_text = {}, {}
+  for _, entry in ipairs(list) do
+    local text = row_of.lack(entry[1], kind)
+    if text and not by_text[text] then
+      by_text[text] = { text = text }
+      out[#out + 1] = by_text[text]
+    end
+    if text then table.insert(by_text[text], entry[2]) end
+  end
+  return out
+end
+
+--- A set of whatever kind the first row is of, or of opts.kind; returns the kind, too. set.lacks: what rows lack to be
+--- of the kind that their fields point at.
 ---@return table set, string kind
 function M.load(rows, tok, opts)
   opts = opts or {}
@@ -163,14 +178,17 @@ function M.load(rows, tok, opts)
     local names = {}
     for name in pairs(list[1][1]) do names[#names + 1] = tostring(name) end
     table.sort(names)
+    local lack = row_of.lack(list[1][1], kind)
     core.raise(("%s: these fields make no kind of row: %s (TRL has prompt, chosen, rejected, completion, label, text, "
-      .. "messages, completions, labels)"):format(list[1][2], table.concat(names, ", ")))
+      .. "messages, completions, labels)%s"):format(list[1][2], table.concat(names, ", "), lack and "; " .. lack or ""))
   end
   local i = 0
-  return makers[kind](function()
+  local set = makers[kind](function()
     i = i + 1
     if list[i] then return list[i][1], nil, nil, list[i][2] end
-  end, tok, opts), kind
+  end, tok, opts)
+  set.lacks = opts.kind and {} or lacks_of(list, kind)
+  return set, kind
 end
 
 return M

@@ -27,6 +27,26 @@ fails 1 'nowhere' "$POFIT" inspect data rows.jsonl --model nowhere
 head -n 1 rows.jsonl > one.jsonl
 "$POFIT" inspect data one.jsonl --model "$MODEL" > out || fail "a file of one row"
 grep -q '1 rows kept, preference' out || { cat out; fail "the one row is not kept"; }
+# rows that lack something to be what their fields point at
+inspect() { "$POFIT" inspect data "$@" --model "$MODEL" > out || fail "inspect data $*"; }
+says() { grep -qF -- "$1" out || { cat out; fail "inspect does not say: $1"; }; }
+sed 's/, "rejected".*/}/' prefs.jsonl > half.jsonl
+inspect half.jsonl
+says '40 rows kept, prompt'
+says 'DPO needs chosen and rejected, supervised fine-tuning completion'
+says '     40  with "chosen", without "rejected": preferences (DPO) need both: half.jsonl:1, half.jsonl:2'
+sed 's/"rejected": "[^"]*"/"rejected": null/' prefs.jsonl > null.jsonl
+inspect null.jsonl
+says '     40  with "chosen", without "rejected": preferences (DPO) need both'
+sed 's/"prompt"[^,]*, //' half.jsonl > bare.jsonl
+fails 1 'no kind of row: chosen (TRL has prompt' "$POFIT" inspect data bare.jsonl --model "$MODEL"
+fails 1 'with "chosen", without "rejected": preferences (DPO) need both' "$POFIT" inspect data bare.jsonl --model "$MODEL"
+{ echo '{"prompt": "1+1?"}'; cat prefs.jsonl; echo '{"prompt": "1+1?", "label": true}'; } > mixed.jsonl
+inspect mixed.jsonl
+says '     40  rows of preference, read as prompt, as the first row is: mixed.jsonl:2, mixed.jsonl:3'
+says '      1  with "label", without "completion": rows with labels (KTO) need both: mixed.jsonl:42'
+inspect prefs.jsonl
+grep -qE 'without|read as' out && { cat out; fail "whole rows are said to lack something"; }
 "$POFIT" -e 'local row = { prompt = ("1+"):rep(200), chosen = "1", rejected = "2" }
 pf.sys.write("long.jsonl", pf.json.encode(row) .. "\n")'
 "$POFIT" inspect data long.jsonl,one.jsonl --model "$MODEL" > out || fail "a row longer than the context"

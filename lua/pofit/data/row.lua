@@ -57,6 +57,30 @@ function M.kind(row, prefer)
   return has "prompt" and "prompt" or nil
 end
 
+-- fields that make a kind of row together only
+local PAIRS <const> = {
+  { "chosen", "rejected", "preferences (DPO) need both" },
+  { "rejected", "chosen", "preferences (DPO) need both" },
+  { "label", "completion", "rows with labels (KTO) need both" },
+  { "labels", "completions", "rows of steps need both" },
+}
+
+--- What a row lacks to be of the kind that its fields point at, or to be read as all that it is; nil if nothing.
+---@param row table
+---@param kind string as which it is read
+---@return string?
+function M.lack(row, kind)
+  local own = M.kind(row)
+  if (kind == "prompt" or kind == "language") and own and own ~= kind then
+    return ("rows of %s, read as %s, as the first row is"):format(own, kind)
+  end
+  for _, pair in ipairs(PAIRS) do
+    if row[pair[1]] ~= nil and row[pair[2]] == nil then
+      return ("with %q, without %q: %s"):format(pair[1], pair[2], pair[3])
+    end
+  end
+end
+
 -- an answer from a sample ({ids=}), or the text or messages as they stand
 local function plain(value)
   if type(value) == "table" and value.ids then return value.ids end

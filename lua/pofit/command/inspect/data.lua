@@ -113,6 +113,7 @@ local function findings(found, set)
   local function say(n, text, list)
     if n > 0 then out[#out + 1] = ("%7d  %s%s"):format(n, text, list and ": " .. some(list) or "") end
   end
+  for _, lack in ipairs(set.lacks) do say(#lack, lack.text, lack) end
   for _, saying in ipairs(SAYINGS) do
     local list = from[saying[1]][saying[2]]
     if #list > 0 then say(#list, saying[3]:format(math.tointeger(set.max_length) or 0), list) end
@@ -139,6 +140,9 @@ function M.run(opt)
   end
   local found = survey.survey(set)
   print(paint("title", ("%d rows kept, %s"):format(set.n, kind)))
+  if kind == "prompt" then
+    print("  prompts alone hold nothing to learn: DPO needs chosen and rejected, supervised fine-tuning completion")
+  end
   print(table.concat(figures(found, set, kind), "\n"))
   local list = findings(found, set)
   print(#list > 0 and paint("title", "to look at") .. "\n" .. table.concat(list, "\n") or "nothing to look at")
