@@ -105,6 +105,7 @@ PF_API int luaopen_pofit_json(lua_State *L);
 /* make require find "pofit" and its modules: in dir if it is not NULL, else among the embedded files */
 void lpf_install(lua_State *L, const char *dir);
 int lpf_modules(lua_State *L); /* core.modules() */
+int lpf_source(lua_State *L);  /* core.source(module) */
 
 /* Ctrl-C as the program sees it (main.c), reached through the registry: NULL where another program hosts Lua. */
 #define LPF_INTERRUPT "pofit.interrupt"

@@ -251,13 +251,8 @@ static int core_version(lua_State *L) {
 }
 
 static const luaL_Reg core_functions[] = {
-    {"raise", core_raise},
-    {"nearest", core_nearest},
-    {"memory", core_memory},
-    {"threads", core_threads},
-    {"version", core_version},
-    {"modules", lpf_modules},
-    {NULL, NULL},
+    {"raise", core_raise},     {"nearest", core_nearest}, {"memory", core_memory}, {"threads", core_threads},
+    {"version", core_version}, {"modules", lpf_modules},  {"source", lpf_source},  {NULL, NULL},
 };
 
 int luaopen_pofit_core(lua_State *L) {

@@ -94,6 +94,16 @@ int lpf_modules(lua_State *L) {
     return 1;
 }
 
+/* source(module) -> its Lua text, or nothing */
+int lpf_source(lua_State *L) {
+    const char *module = luaL_checkstring(L, 1);
+    if (load_push_path(L, module)) return load_read_file(L, lua_tostring(L, -1));
+    const lpf_embedded *e = load_find(module);
+    if (!e) return 0;
+    lua_pushlstring(L, (const char *)e->bytes, e->n);
+    return 1;
+}
+
 void lpf_install(lua_State *L, const char *dir) {
     static const luaL_Reg preload[] = {{"pofit.core", luaopen_pofit_core},
                                        {"pofit.sys", luaopen_pofit_sys},

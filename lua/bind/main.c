@@ -24,7 +24,7 @@ static const char main_usage[] =
     "  pofit -e 'CODE'                      run Lua; pf is the library\n"
     "  pofit                                a prompt for Lua\n"
     "  pofit inspect data FILE --model DIR  what a model would be trained on\n"
-    "  pofit help [NAME]                    all commands; what an operation or a loss computes\n"
+    "  pofit help [NAME]                    what there is; what a loss, function or command does\n"
     "\n"
     "  --traceback   with an error, show where it came from\n"
     "  --lua DIR     take the library's Lua files from DIR/pofit\n"

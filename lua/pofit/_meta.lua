@@ -179,6 +179,14 @@ function Trainer:save(path, extra) end
 ---@return string
 function Trainer:restore(path) end
 
+---What pf.gradcheck found where backward and central differences differ most.
+---@class pofit.gradcheck
+---@field worst number the error there, relative to max(|numeric|, 1e-3 x the largest gradient)
+---@field input integer number of the input, from 1; of inputs by name, in the order of their names
+---@field element integer number of its element, from 1, row by row
+---@field analytic number what backward gives
+---@field numeric number what the differences give
+
 ---@class pofit.loss
 ---@field mix fun(parts: table): pofit.Tensor, table<string, number>
 ---@field preference fun(model: pofit.Model, batch: pofit.Batch, opts: table): pofit.Tensor, table<string, number>
@@ -188,27 +196,33 @@ function Trainer:restore(path) end
 ---@field loss pofit.loss
 ---@field version string
 local pf = {}
+---A tensor of a number or of nested lists, in float32 unless dtype says otherwise; with grad it collects gradients.
 ---@param values number|table
 ---@param opts? { grad: boolean, dtype: string }
 ---@return pofit.Tensor
 function pf.tensor(values, opts) end
+---A tensor of zeros.
 ---@param shape integer|integer[]
 ---@param opts? { grad: boolean, dtype: string }
 ---@return pofit.Tensor
 function pf.zeros(shape, opts) end
+---A tensor of ones.
 ---@param shape integer|integer[]
 ---@param opts? { grad: boolean, dtype: string }
 ---@return pofit.Tensor
 function pf.ones(shape, opts) end
+---A tensor whose elements all have one value.
 ---@param shape integer|integer[]
 ---@param value number
 ---@param opts? { grad: boolean, dtype: string }
 ---@return pofit.Tensor
 function pf.full(shape, value, opts) end
+---A tensor of standard normal numbers; the same seed and stream give the same ones.
 ---@param shape integer|integer[]
 ---@param opts? { seed: integer, stream: integer, grad: boolean, dtype: string }
 ---@return pofit.Tensor
 function pf.randn(shape, opts) end
+---A tensor of numbers from 0 to 1 (1 is left out); the same seed and stream give the same ones.
 ---@param shape integer|integer[]
 ---@param opts? { seed: integer, stream: integer, grad: boolean, dtype: string }
 ---@return pofit.Tensor
@@ -219,19 +233,24 @@ function pf.no_grad(f, ...) end
 ---Call f; every tensor made in it is freed at its end. Returns what f returns.
 ---@param f function
 function pf.step(f, ...) end
+---Check the gradient of f at inputs, in double precision, and return true and the place where it is worst; raises where
+---the error is above tolerance (1e-6).
 ---@param f function
----@param inputs table
+---@param inputs table a list, given to f as its arguments, or a table by name, given to f as one table
 ---@param opts? { tolerance: number }
----@return boolean, table
+---@return boolean, pofit.gradcheck
 function pf.gradcheck(f, inputs, opts) end
+---What an operation, a loss, a function or a command does; without a name, all names.
 ---@param name? string
 ---@return string
 function pf.help(name) end
 ---Bytes held by tensors and models: now, and at most so far.
 ---@return integer, integer
 function pf.memory() end
+---Compute on so many threads; 0: on all there are.
 ---@param n integer
 function pf.threads(n) end
+---The batch of some rows: {prompt=, completion=} each, as text or ids; a prompt that rows share is computed once.
 ---@param tok pofit.Tokenizer?
 ---@param rows table[]
 ---@return pofit.Batch
@@ -309,13 +328,25 @@ function pf.inject(task, solution, opts) end
 ---@param prefix? string
 ---@return number, table[]
 function pf.exact(task, model, problem, prefix) end
+---Optimiser, schedule, clipping and checkpoints of a loop that is written in Lua.
 ---@param model pofit.Model
 ---@param opts table
 ---@return pofit.Trainer
 function pf.trainer(model, opts) end
+---Declare what the script can be told, and read the command line: {"name", default, "help", min=, max=, above=,
+---choices=, type=, required=, bare=, alias=} each. --help prints them; a mistake is told, and the program ends with 2.
 ---@param declaration table
 ---@return table
 function pf.options(declaration) end
+---Open runs/NAME, a directory for all that a training leaves behind. NAME is opt.name; with opt.resume it goes on.
+---@param opt table as pf.options gives them
+---@return table run
+function pf.run(opt) end
+---Compile a chat template (Jinja).
+---@param source string
+---@param name? string for messages
+---@return table template with render(variables)
+function pf.template(source, name) end
 pf.tokenizer = {}
 ---@param path string
 ---@return pofit.Tokenizer
@@ -335,15 +366,126 @@ function pf.model.open(opt, otherwise) end
 ---@return pofit.Model
 function pf.model.new(config, opts) end
 pf.json = {}
+---The value of a JSON text. Objects keep the order of their keys, null is pf.json.null.
 ---@param text string
 ---@param name? string of the file that it is from, for messages
 ---@param line? integer of that file, where the text begins
 ---@return any
 function pf.json.decode(text, name, line) end
+---A value as JSON. A table is a list or an object; an empty one is an object, unless it is marked by pf.json.array.
 ---@param value any
 ---@param opts? { indent: integer }
 ---@return string
 function pf.json.encode(value, opts) end
+---Mark a table as a list, even if it is empty. Returns it.
+---@param list table
+---@return table
+function pf.json.array(list) end
+---Give an object's keys an order. Returns it.
+---@param object table
+---@param keys string[]
+---@return table
+function pf.json.object(object, keys) end
+pf.sys = {}
+---The bytes of a file.
+---@param path string
+---@return string
+function pf.sys.read(path) end
+---The bytes of a file that zstd compressed.
+---@param path string
+---@return string
+function pf.sys.read_zst(path) end
+---Write a file: it is there whole, or as it was before.
+---@param path string
+---@param text string
+function pf.sys.write(path, text) end
+---The same, compressed with zstd.
+---@param path string
+---@param text string
+function pf.sys.write_zst(path, text) end
+---Make a directory, and those above it.
+---@param path string
+function pf.sys.mkdirs(path) end
+---Is there a file or directory of that name?
+---@param path string
+---@return boolean
+function pf.sys.exists(path) end
+---Is it a directory?
+---@param path string
+---@return boolean
+function pf.sys.is_dir(path) end
+---Is it a regular file: no directory, device or pipe?
+---@param path string
+---@return boolean
+function pf.sys.is_file(path) end
+---The size in bytes; nil if there is no such file.
+---@param path string
+---@return integer?
+function pf.sys.size(path) end
+---Cut a file to so many bytes.
+---@param path string
+---@param bytes integer
+function pf.sys.truncate(path, bytes) end
+---Remove a file or an empty directory; none is no error.
+---@param path string
+function pf.sys.remove(path) end
+---Lines of a file, plain or zstd: for text, number in pf.sys.lines(path). Blank ones are left out.
+---@param path string
+---@return function
+function pf.sys.lines(path) end
+---A file to append to: write(text) puts all of a text on the disk or nothing, close().
+---@param path string
+---@return table
+function pf.sys.append(path) end
+---Lock a file until the lock is collected or the process ends; nil if another process holds it.
+---@param path string
+---@return userdata?
+function pf.sys.lock(path) end
+---Is standard output (1) or standard error (2) a terminal?
+---@param fd? integer 2
+---@return boolean
+function pf.sys.isatty(fd) end
+---Columns of the terminal, 80 if unknown.
+---@param fd? integer 2
+---@return integer
+function pf.sys.width(fd) end
+---Seconds of a clock that only goes forward.
+---@return number
+function pf.sys.clock() end
+---The date and time in UTC: "2026-01-31T12:00:00Z".
+---@return string
+function pf.sys.date() end
+---Has the user asked to stop (Ctrl-C)?
+---@return boolean
+function pf.sys.interrupted() end
+---With true, Ctrl-C only sets what interrupted() reads; with false, it raises. Returns what was.
+---@param only boolean
+---@return boolean
+function pf.sys.poll(only) end
+---Forget that the user asked to stop: the next Ctrl-C is a first one again. Returns whether it was asked.
+---@return boolean
+function pf.sys.rearm() end
+---A line from standard input; or nil and "end" or, while poll(true) holds, "interrupted".
+---@param prompt string
+---@return string?, string?
+function pf.sys.ask(prompt) end
+---Random number from 0 to 1 (1 is left out), a function of its three arguments alone.
+---@param seed integer
+---@param stream integer
+---@param index integer
+---@return number
+function pf.sys.uniform(seed, stream, index) end
+---Standard normal number, a function of its three arguments alone.
+---@param seed integer
+---@param stream integer
+---@param index integer
+---@return number
+function pf.sys.normal(seed, stream, index) end
+---Fingerprint of a text in 64 bits; no protection against forgery.
+---@param text string
+---@param start? integer hash of what stands before
+---@return integer
+function pf.sys.hash(text, start) end
 
 ---|x|, element by element; the gradient at 0 is 0. x any shape.
 ---@param x pofit.Tensor|number|table

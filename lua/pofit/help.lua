@@ -1,5 +1,6 @@
--- pf.help: what an operation or a loss computes, from the registry.
+-- pf.help: what an operation or a loss computes, from the registry; what functions and commands do.
 local core = require "pofit.core"
+local functions = require "pofit.help.functions"
 
 local function default_of(p)
   if p.value == nil then return "" end
@@ -48,24 +49,28 @@ local function overview(registry)
   table.sort(ops)
   return "losses, pf.loss.NAME{...}:\n" .. wrap(table.concat(losses, "  "), "  ", 100)
     .. "\n\noperations, pf.NAME(x, ...) and x:NAME(...):\n" .. wrap(table.concat(ops, "  "), "  ", 100)
+    .. "\n\nfunctions, pf.NAME(...), and tables of functions, pf.NAME.FUNCTION(...):\n"
+    .. wrap(table.concat(functions.tops(registry), "  "), "  ", 100)
     .. "\n\npofit help NAME describes one of them.\n\ncommands, pofit NAME --help:\n"
     .. require("pofit.command").overview()
 end
 
---- The description of a loss, an operation or a command; without a name, all names.
----@param name? string
+--- The description of a loss, an operation, a function or a command; without a name, all names.
+---@param name? string "dpo", "pf.loss.dpo", "pf.data.preference", "inspect data"
 ---@return string
 return function(name)
   local registry = core.registry()
   if name == nil then return overview(registry) end
+  name = tostring(name):gsub("^pf%.", "")
   local names = require("pofit.command").words()
   for _, entry in ipairs(registry) do
-    if entry.name == name then return describe(entry) end
+    if entry.name == name or entry.loss and "loss." .. entry.name == name then return describe(entry) end
     names[#names + 1] = entry.name
   end
-  local command = require("pofit.command").help(tostring(name))
-  if command then return command end
-  local near = core.nearest(tostring(name), names)
-  return core.raise(("there is no help on %q%s"):format(tostring(name),
+  local text = require("pofit.command").help(name) or functions.help(name)
+  if text then return text end
+  for _, known in ipairs(functions.names()) do names[#names + 1] = known end
+  local near = core.nearest(name, names)
+  return core.raise(("there is no help on %q%s"):format(name,
     near and ("; did you mean %q?"):format(near) or ""))
 end

@@ -65,6 +65,12 @@ local made = {
       if not ok then core.raise(("there is no task %q: %s"):format(tostring(name), task)) end
       t[name] = task.new
       return task.new
+    end, __pairs = function(t)
+      for _, module in ipairs(core.modules()) do
+        local name = module:match "^pofit%.task%.(%w+)$"
+        if name and not rawget(t, name) then t[name] = require(module).new end
+      end
+      return next, t
     end })
   end,
 }
@@ -96,6 +102,11 @@ end
 return setmetatable({}, {
   __index = find,
   __newindex = function(_, name) core.raise(("pf is read-only; %q cannot be set"):format(tostring(name))) end,
-  __pairs = function() return pairs(pf) end,
+  __pairs = function()
+    for _, list in ipairs { modules, made } do
+      for name in pairs(list) do find(nil, name) end
+    end
+    return pairs(pf)
+  end,
   __name = "pofit",
 })

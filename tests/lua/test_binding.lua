@@ -74,6 +74,36 @@ check.test("mix, list, help", function()
   check.fails("did you mean \"dpo\"", pf.help, "dpi")
 end)
 
+check.test("every public function has help", function()
+  local functions = require "pofit.help.functions"
+  local seen = {}
+  for _, name in ipairs(functions.names()) do
+    seen[name] = true
+    local ok, text = pcall(pf.help, name)
+    check.ok(ok, tostring(text))
+    check.matches(text, "^pf%.[%w_.]+[({].-[)}]\n\n  %S[^\n]+", name) -- what it takes, then what it does
+    check.eq(pf.help("pf." .. name), text)
+  end
+  for _, name in ipairs { "sum", "loss.dpo", "loss.mix", "data.preference", "task.chain", "credit", "credit.pit",
+    "sys.write", "gradcheck", "train" } do
+    check.ok(seen[name], name .. " is not among the public functions")
+  end
+  for _, name in ipairs(functions.tops(require "pofit.core".registry())) do check.matches(pf.help(name), "%S") end
+end)
+
+check.test("help on functions: what they take, return and hold", function()
+  local _, found = pf.gradcheck(function(x) return (x * x):sum() end, { pf.tensor { 1, 2 } })
+  local text = pf.help "gradcheck"
+  check.matches(text, "^pf%.gradcheck%(f, inputs, %[opts%]%)\n")
+  for name in pairs(found) do check.matches(text, "\n +" .. name .. " +%S", name) end
+  check.matches(text, "\n  returns +boolean")
+  check.matches(pf.help "data", "\n  pf%.data%.preference\n")
+  check.matches(pf.help "credit", "^pf%.credit%(model, answers, opts%)\n.*\n  pf%.credit%.pit\n")
+  check.matches(pf.help(), "gradcheck")
+  check.fails('did you mean "gradcheck"', pf.help, "gradchek")
+  check.fails('no help on "data.preferenc"; did you mean "data.preference"', pf.help, "pf.data.preferenc")
+end)
+
 -- ---- JSON ----
 
 check.test("JSON keeps order, kind and numbers", function()
