@@ -24,9 +24,11 @@
 pf_ctx *lpf_ctx(lua_State *L); /* the context of this Lua state, opened with the library */
 /* push "file:line: " of the innermost function that is not the library's own, or "" */
 void lpf_push_where(lua_State *L);
-/* raise a message at the user's line */
+/* raise a message at the user's line: what a script did wrong */
 int lpf_error(lua_State *L, const char *fmt, ...);
-/* raise the last failure of the context; out of memory as Lua says it */
+/* raise a message without a place in the script: what is wrong with a file, its contents or an option */
+int lpf_refuse(lua_State *L, const char *fmt, ...);
+/* raise the last failure of the context, as one or the other; out of memory as Lua says it */
 int lpf_raise(lua_State *L);
 void lpf_check(lua_State *L, pf_status s); /* raises unless PF_OK */
 /* raise: there is no "wrong" in "where"; with the nearest of the string keys of the table at idx */

@@ -121,14 +121,26 @@ int lpf_error(lua_State *L, const char *fmt, ...) {
     return lua_error(L);
 }
 
+int lpf_refuse(lua_State *L, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    lua_pushvfstring(L, fmt, ap);
+    va_end(ap);
+    return lua_error(L);
+}
+
 int lpf_raise(lua_State *L) {
     pf_ctx *ctx = lpf_ctx(L);
     const char *text = pf_errmsg(ctx);
-    if (pf_errcode(ctx) == PF_NOMEM && strncmp(text, "not enough memory:", 18) != 0) {
-        lua_pushliteral(L, "not enough memory");
-        return lua_error(L);
+    switch (pf_errcode(ctx)) {
+    case PF_NOMEM:
+        if (strncmp(text, "not enough memory:", 18) != 0) return lpf_refuse(L, "not enough memory");
+        return lpf_error(L, "%s", text);
+    case PF_IO:
+    case PF_FORMAT:
+    case PF_UNSUPPORTED: return lpf_refuse(L, "%s", text);
+    default: return lpf_error(L, "%s", text);
     }
-    return lpf_error(L, "%s", text);
 }
 
 void lpf_check(lua_State *L, pf_status s) {
@@ -224,6 +236,8 @@ int64_t lpf_check_integer(lua_State *L, int idx, const char *where, const char *
 
 static int core_raise(lua_State *L) { return lpf_error(L, "%s", luaL_checkstring(L, 1)); }
 
+static int core_refuse(lua_State *L) { return lpf_refuse(L, "%s", luaL_checkstring(L, 1)); }
+
 static int core_nearest(lua_State *L) {
     const char *wrong = luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -251,8 +265,9 @@ static int core_version(lua_State *L) {
 }
 
 static const luaL_Reg core_functions[] = {
-    {"raise", core_raise},     {"nearest", core_nearest}, {"memory", core_memory}, {"threads", core_threads},
-    {"version", core_version}, {"modules", lpf_modules},  {"source", lpf_source},  {NULL, NULL},
+    {"raise", core_raise},    {"refuse", core_refuse},   {"nearest", core_nearest},
+    {"memory", core_memory},  {"threads", core_threads}, {"version", core_version},
+    {"modules", lpf_modules}, {"source", lpf_source},    {NULL, NULL},
 };
 
 int luaopen_pofit_core(lua_State *L) {

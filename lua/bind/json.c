@@ -200,11 +200,13 @@ static int json_decode(lua_State *L) {
     size_t n;
     const char *text = luaL_checklstring(L, 1, &n), *what = luaL_optstring(L, 2, "JSON text");
     long line = (long)luaL_optinteger(L, 3, 1);
+    lua_settop(L, 3);
     json_box *b = lua_newuserdatauv(L, sizeof *b, 0);
     b->v = NULL;
     lpf_push_class(L, "pofit.json.value", json_box_gc);
     lua_setmetatable(L, -2);
     b->v = pfi_json_parse_hidden(lpf_ctx(L), text, n, what, line, &b->hidden);
+    if (!b->v && lua_isnoneornil(L, 2)) lpf_error(L, "%s", pf_errmsg(lpf_ctx(L))); /* a text of the script's own */
     if (!b->v) lpf_raise(L);
     json_push_value(L, b->v, b->hidden);
     return 1;

@@ -107,13 +107,13 @@ static int sys_size(lua_State *L) {
 static int sys_truncate(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     if (truncate(path, (off_t)luaL_checkinteger(L, 2)) != 0)
-        return lpf_error(L, "cannot shorten %s: %s", path, strerror(errno));
+        return lpf_refuse(L, "cannot shorten %s: %s", path, strerror(errno));
     return 0;
 }
 
 static int sys_remove(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
-    if (remove(path) != 0 && errno != ENOENT) return lpf_error(L, "cannot remove %s: %s", path, strerror(errno));
+    if (remove(path) != 0 && errno != ENOENT) return lpf_refuse(L, "cannot remove %s: %s", path, strerror(errno));
     return 0;
 }
 
@@ -181,8 +181,8 @@ static int sys_append_undo(lua_State *L, const sys_append *a, off_t put) {
     struct stat st;
     if (put > 0 && fstat(a->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == a->size + put &&
         ftruncate(a->fd, a->size) != 0)
-        return lpf_error(L, "cannot write %s, whose end is broken now: %s", a->path, strerror(why));
-    return lpf_error(L, "cannot write %s: %s", a->path, strerror(why));
+        return lpf_refuse(L, "cannot write %s, whose end is broken now: %s", a->path, strerror(why));
+    return lpf_refuse(L, "cannot write %s: %s", a->path, strerror(why));
 }
 
 static int sys_append_write(lua_State *L) {
@@ -218,7 +218,7 @@ static int sys_open_append(lua_State *L) {
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     a->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    if (a->fd < 0) return lpf_error(L, "cannot open %s: %s", path, strerror(errno));
+    if (a->fd < 0) return lpf_refuse(L, "cannot open %s: %s", path, strerror(errno));
     return 1;
 }
 
@@ -240,7 +240,7 @@ static int sys_lock(lua_State *L) {
     lpf_push_class(L, "pofit.lock", sys_lock_gc);
     lua_setmetatable(L, -2);
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) return lpf_error(L, "cannot open %s: %s", path, strerror(errno));
+    if (*fd < 0) return lpf_refuse(L, "cannot open %s: %s", path, strerror(errno));
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0) lua_pushnil(L);
     return 1;
 }

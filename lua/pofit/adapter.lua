@@ -1,5 +1,6 @@
 -- Low-rank adapters of a model (LoRA, rsLoRA, DoRA): methods, and the options by which recipes ask for them.
 local core = require "pofit.core"
+local told = require "pofit.told"
 local json = require "pofit.json"
 
 local methods = core.class.model
@@ -152,11 +153,11 @@ local function check_options(opt)
   local idle = opt.lora_alpha and "alpha" or table.concat(opt.lora_targets, ",") ~= "all-linear" and "targets"
     or opt.lora_dropout > 0 and "dropout" or opt.lora_rslora and "rslora" or opt.lora_dora and "dora"
   if idle then
-    core.raise(("--lora-%s is for a new adapter: %s"):format(idle, opt.adapter ~= "" and "leave it out with --adapter"
+    core.refuse(("--lora-%s is for a new adapter: %s"):format(idle, opt.adapter ~= "" and "leave it out with --adapter"
       or "give its rank, --lora-rank"))
   end
   if opt.dtype ~= "float32" and opt.adapter == "" then
-    core.raise(("--dtype %s freezes the weights: give --lora-rank to train an adapter on them"):format(opt.dtype))
+    core.refuse(("--dtype %s freezes the weights: give --lora-rank to train an adapter on them"):format(opt.dtype))
   end
 end
 
@@ -188,8 +189,8 @@ function M.open(opt, otherwise)
   else
     model, base = otherwise()
   end
-  adapt(model, opt, base)
-  return model:freeze(opt.freeze)
+  told.call(adapt, model, opt, base)
+  return told.call(model.freeze, model, opt.freeze)
 end
 
 --- At the end of a run: a trained adapter into dir/adapter (and dir/adapter.gguf), a whole model into dir/model.

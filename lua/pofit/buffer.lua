@@ -109,7 +109,7 @@ function Buffer:load(path)
     for _, sample in ipairs(entry.samples) do self:add(entry.problem, sample) end
   end
   if self.n ~= head.samples or #self.order ~= head.problems then
-    core.raise(("%s is cut: %d samples of %s"):format(path, self.n, tostring(head.samples)))
+    core.refuse(("%s is cut: %d samples of %s"):format(path, self.n, tostring(head.samples)))
   end
   return self
 end

@@ -227,7 +227,7 @@ end
 function M.data(credits, tok)
   local set = setmetatable({ tok = tok, rows = {}, n = #credits }, Set)
   for i, c in ipairs(credits) do set.rows[i] = M.weighted(c) end
-  if set.n == 0 then core.raise("credit: there are no answers to learn from") end
+  if set.n == 0 then core.refuse("credit: there are no answers to learn from") end
   return set
 end
 

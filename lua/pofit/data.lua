@@ -90,7 +90,7 @@ local function build(kind, what, rows, tok, opts)
   check_options(opts)
   local set = set_of.new(kind, tok, opts)
   each_row(rows, function(row, where) set:add(row_of.read(row, kind, where), where) end)
-  if set.n == 0 then core.raise(("no %s left: %s"):format(what, set:summary())) end
+  if set.n == 0 then core.refuse(("no %s left: %s"):format(what, set:summary())) end
   return set
 end
 
@@ -113,7 +113,7 @@ function M.completion(rows, tok, opts)
     if kind == "completion" and row.label ~= nil then kind = "unpaired" end
     set:add(row_of.read(row, kind, where), where)
   end)
-  if set.n == 0 then core.raise(("no rows left: %s"):format(set:summary())) end
+  if set.n == 0 then core.refuse(("no rows left: %s"):format(set:summary())) end
   return set
 end
 
@@ -143,7 +143,8 @@ function M.supervised(rows, tok, opts)
   more.assistant_only, more.prefer = true, "completion"
   local set, kind = M.load(rows, tok, more)
   if kind ~= "completion" and kind ~= "unpaired" and kind ~= "language" then
-    core.raise(("%s: a row of %s; expected prompt and completion, text, or messages"):format(set.rows[1].where, kind))
+    local where = set.rows[1].where
+    row_of.fail(where, ("%s: a row of %s; expected prompt and completion, text, or messages"):format(where, kind))
   end
   return set
 end
@@ -172,15 +173,16 @@ function M.load(rows, tok, opts)
   opts = opts or {}
   local list, kind = {}, opts.kind
   each_row(rows, function(row, where) list[#list + 1] = { row, where } end)
-  if not list[1] then core.raise("there are no rows") end
+  if not list[1] then core.refuse("there are no rows") end
   kind = kind or row_of.kind(list[1][1], opts.prefer)
   if not makers[kind] then
     local names = {}
     for name in pairs(list[1][1]) do names[#names + 1] = tostring(name) end
     table.sort(names)
     local lack = row_of.lack(list[1][1], kind)
-    core.raise(("%s: these fields make no kind of row: %s (TRL has prompt, chosen, rejected, completion, label, text, "
-      .. "messages, completions, labels)%s"):format(list[1][2], table.concat(names, ", "), lack and "; " .. lack or ""))
+    row_of.fail(list[1][2], ("%s: these fields make no kind of row: %s (TRL has prompt, chosen, rejected, completion, "
+      .. "label, text, messages, completions, labels)%s"):format(list[1][2], table.concat(names, ", "),
+      lack and "; " .. lack or ""))
   end
   local i = 0
   local set = makers[kind](function()

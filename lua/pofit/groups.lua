@@ -104,6 +104,6 @@ return function(problems, samples, tok, o)
       set.dropped = set.dropped + 1
     end
   end
-  if set.n == 0 then core.raise("groups: no questions left: " .. set:summary()) end
+  if set.n == 0 then core.refuse("groups: no questions left: " .. set:summary()) end
   return set
 end

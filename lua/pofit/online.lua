@@ -62,7 +62,7 @@ function Online:at(step, model)
   local k = (step - 1) // self.every
   if k == self.window then return end
   local rows = window(self, k, model)
-  if #rows == 0 and not self.current then core.raise("online: the first making gave no rows") end
+  if #rows == 0 and not self.current then core.refuse("online: the first making gave no rows") end
   self.current = #rows > 0 and self.data(rows) or self.current -- nothing to learn from: what was there is used again
   for j = (self.window or -1) + 1, self.run and k or -1 do
     self.run:count(json.decode(sys.read(path_of(self, j, ".json"))))

@@ -46,7 +46,7 @@ end
 local function own(opt)
   local task = require "pofit.task.own"
   local list = task.problems(require "pofit.data".jsonl(opt.data))
-  if #list < 2 then core.raise(("%s has %d rows, too few to hold any out"):format(opt.data, #list)) end
+  if #list < 2 then core.refuse(("%s has %d rows, too few to hold any out"):format(opt.data, #list)) end
   random.new(opt.seed, "problems"):shuffle(list)
   local held = math.min(#list - 1, math.max(1, math.floor(#list * opt.heldout_share + 0.5)))
   return task.new { verifier = opt.verifier }, part(list, held + 1, opt.problems),
@@ -77,7 +77,7 @@ local function read_pool(path)
   for row, line in require "pofit.data".jsonl(path) do
     local question = row.prompt or row.question
     if type(question) ~= "string" or type(row.completion) ~= "string" then
-      core.raise(("%s:%d: expected prompt and completion, both texts"):format(path, line))
+      core.refuse(("%s:%d: expected prompt and completion, both texts"):format(path, line))
     end
     by[question] = by[question] or {}
     table.insert(by[question], row.completion)
@@ -157,7 +157,7 @@ function M.open(opt, run, o)
   local set = setmetatable({ opt = opt, run = run,
     max_tokens = opt.max_tokens > 0 and opt.max_tokens or opt.data == "" and 80 or 400 }, Problems)
   if opt.data ~= "" then
-    if opt.model == "" then core.raise("--data needs --model: the base policy can only read CHAIN") end
+    if opt.model == "" then core.refuse("--data needs --model: the base policy can only read CHAIN") end
     set.task, set.train, set.heldout = own(opt)
   else
     set.task = require "pofit.task.chain".new(o and o.task or base.task)

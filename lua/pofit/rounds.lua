@@ -26,7 +26,7 @@ local function finished(part, model)
   local same = done.from == model:fingerprint()
   local kept = same and require "pofit.adapter".restore(model, part.dir)
   if not same or kept:fingerprint() ~= done.model then
-    core.raise(("%s/%s is not what the round left: it was changed; remove %s to do the round again"):format(part.dir,
+    core.refuse(("%s/%s is not what the round left: it was changed; remove %s to do the round again"):format(part.dir,
       model.adapter and "adapter" or "model", path))
   end
   local metrics = part.dir .. "/metrics.jsonl"

@@ -33,7 +33,7 @@ local function put_aside(run, suffix, note)
   while sys.exists(run.place .. suffix .. k) do k = k + 1 end
   local to = run.place .. suffix .. k
   local ok, why = os.rename(run.place, to)
-  if not ok then core.raise(why) end
+  if not ok then core.refuse(why) end
   say(run, note:format(run.place, to))
 end
 
@@ -49,7 +49,7 @@ end
 local function lock(run)
   sys.mkdirs("runs")
   rawset(run, "lock", sys.lock("runs/." .. run.opt.name .. ".lock"))
-  if not run.lock then core.raise(("%s is in use by another process"):format(run.place)) end
+  if not run.lock then core.refuse(("%s is in use by another process"):format(run.place)) end
 end
 
 function Run:begin()
@@ -69,10 +69,10 @@ end
 ---@return table run
 function M.open(opt)
   if not opt.name:find("^[%w_][%w_.-]*$") then
-    core.raise(("--name %q: a name is made of letters, digits, '_', '-' and '.'"):format(opt.name))
+    core.refuse(("--name %q: a name is made of letters, digits, '_', '-' and '.'"):format(opt.name))
   end
   if opt.name:find("^base%-%-?%d+$") and not M.outer then
-    core.raise(("--name %s: runs/%s is a base policy's; choose another name"):format(opt.name, opt.name))
+    core.refuse(("--name %s: runs/%s is a base policy's; choose another name"):format(opt.name, opt.name))
   end
   local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {}, budget = {},
     resuming = opt.resume }, Run)
@@ -81,7 +81,7 @@ function M.open(opt)
   lock(run)
   if opt.resume then
     if sys.exists(run.place .. "/result.json") then
-      core.raise(("%s is finished; there is nothing to resume"):format(run.place))
+      core.refuse(("%s is finished; there is nothing to resume"):format(run.place))
     end
     run.resuming = sys.exists(run.place .. "/config.json")
     if run.resuming then
@@ -101,12 +101,12 @@ local function as_json(value) return value == nil and "null" or json.encode(valu
 --- A resumed run must have the options it was started with.
 function M.check_config(run)
   local path = run.dir .. "/config.json"
-  if not sys.exists(path) then core.raise(("%s is missing: this run cannot be resumed"):format(path)) end
+  if not sys.exists(path) then core.refuse(("%s is missing: this run cannot be resumed"):format(path)) end
   local old = json.decode(sys.read(path), path)
   for _, pair in ipairs(options.list(run.opt)) do
     local name, value = pair[1], pair[2]
     if name ~= "threads" and as_json(old[name]) ~= as_json(value) then
-      core.raise(("--%s is %s, but %s was started with %s; resume with the same options"):format(
+      core.refuse(("--%s is %s, but %s was started with %s; resume with the same options"):format(
         name, as_json(value), run.dir, as_json(old[name])))
     end
   end
@@ -119,10 +119,10 @@ function Run:start_log(bytes)
     sys.write(metrics, "")
     sys.write(timing, "")
   elseif not sys.exists(metrics) then
-    core.raise(("%s is missing: this run cannot be resumed"):format(metrics))
+    core.refuse(("%s is missing: this run cannot be resumed"):format(metrics))
   end
   if sys.size(metrics) < bytes then
-    core.raise(("%s has %d bytes, its checkpoint was made at %d: it was changed"):format(metrics, sys.size(metrics),
+    core.refuse(("%s has %d bytes, its checkpoint was made at %d: it was changed"):format(metrics, sys.size(metrics),
       bytes))
   end
   sys.truncate(metrics, bytes)
@@ -279,7 +279,7 @@ function M.recipe(name, words)
   local here = (arg and arg[0] or ""):match("^(.*/)") or ""
   local path = name:find("/") and name or here .. name .. ".lua"
   local f, why = loadfile(path)
-  if not f then core.raise(why) end
+  if not f then core.refuse(why) end
   local outer = arg
   M.outer = M.outer or outer
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })

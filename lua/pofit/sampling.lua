@@ -46,7 +46,7 @@ end
 function M.out(text)
   local ok, why = io.stdout:write(text)
   if ok then ok, why = io.stdout:flush() end
-  if not ok then core.raise("cannot write to standard output: " .. tostring(why)) end
+  if not ok then core.refuse("cannot write to standard output: " .. tostring(why)) end
 end
 
 --- A line for the reader, on standard error.

@@ -28,13 +28,17 @@ local function settings(o)
   for _, name in ipairs { "model", "data", "loss" } do
     if s[name] == nil then core.raise(("pf.train needs %s="):format(name)) end
   end
+  local fail = s.run and core.refuse or core.raise -- what a run does comes from its options
   s.steps = s.steps or math.ceil((s.epochs or 1) * s.data.n / (s.batch * s.accumulate))
   if math.type(s.steps) ~= "integer" or s.steps < 1 then
-    core.raise("pf.train: steps must be a whole number, at least 1")
+    fail("steps must be a whole number, at least 1")
+  end
+  if not (type(s.lr) == "number" and s.lr >= 0 and s.lr < math.huge) then
+    fail(("lr must be a number from 0, got %s"):format(tostring(s.lr)))
   end
   if s.warmup < 1 then s.warmup = math.floor(s.warmup * s.steps) end
   if s.warmup >= s.steps then
-    core.raise(("pf.train: a warm-up of %d updates leaves none of %d for learning"):format(s.warmup, s.steps))
+    fail(("a warm-up of %d updates leaves none of %d for learning"):format(s.warmup, s.steps))
   end
   if s.run then
     if s.quiet == nil then s.quiet = s.run.quiet end
@@ -149,7 +153,7 @@ local function restore(s, trainer)
   end
   local state = json.decode(trainer:restore(run.checkpoint), run.checkpoint)
   if state.data ~= fingerprint(s) then
-    core.raise(("%s was made with other data rows; resume with the same"):format(run.checkpoint))
+    core.refuse(("%s was made with other data rows; resume with the same"):format(run.checkpoint))
   end
   run:start_log(state.logged)
   run:note(("resuming %s after step %d"):format(run.dir, state.step))

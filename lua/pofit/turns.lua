@@ -286,7 +286,7 @@ function M.data(rows, o)
       set.dropped = set.dropped + 1
     end
   end
-  if set.n == 0 then core.raise(("turns: no rows left, %d were too long"):format(set.dropped)) end
+  if set.n == 0 then core.refuse(("turns: no rows left, %d were too long"):format(set.dropped)) end
   return set
 end
 

@@ -104,6 +104,19 @@ check.test("help on functions: what they take, return and hold", function()
   check.fails('no help on "data.preferenc"; did you mean "data.preference"', pf.help, "pf.data.preferenc")
 end)
 
+check.test("what is wrong with a file is told without a place in the script, a script's own fault with it", function()
+  local function message(f, ...) return select(2, pcall(f, ...)) end
+  local here = "^[^:]*test_binding%.lua:%d+: "
+  check.matches(message(pf.sys.read, "/no/where"), "^cannot open /no/where: ")
+  check.matches(message(pf.sys.append, "/no/where"), "^cannot open /no/where: ")
+  check.matches(message(pf.json.decode, "{", "a.json"), "^a%.json:1:1: not valid JSON")
+  check.matches(message(pf.json.decode, "{"), here .. "JSON text:1:1: not valid JSON")
+  check.matches(message(pf.model.load, "/no/where"), "^/no/where: no such model directory")
+  check.matches(message(pf.model.load, 3), here .. "model.load: expected a directory")
+  check.matches(message(pf.data.jsonl, "/no/where.jsonl"), "^cannot open /no/where%.jsonl: ")
+  check.matches(message(pf.train, { modle = 1 }), here .. "pf.train has no option")
+end)
+
 -- ---- JSON ----
 
 check.test("JSON keeps order, kind and numbers", function()

@@ -1,7 +1,7 @@
 -- CSV as RFC 4180 has it: fields between commas, in quotes if they hold commas, quotes (written twice) or newlines.
 local core = require "pofit.core"
 
-local function fail(path, line, text, ...) return core.raise(("%s:%d: %s"):format(path, line, text:format(...))) end
+local function fail(path, line, text, ...) return core.refuse(("%s:%d: %s"):format(path, line, text:format(...))) end
 
 -- the field that begins at a byte; returns it, the byte after it, and how many newlines were in it
 local function field(text, at, path, line)
@@ -61,7 +61,7 @@ end
 ---@return function rows, string[] names
 return function(text, path)
   text = text:gsub("^\xEF\xBB\xBF", "")
-  if text == "" then core.raise(path .. ":1: the file is empty, expected a row of column names") end
+  if text == "" then core.refuse(path .. ":1: the file is empty, expected a row of column names") end
   local names, at, lines = header(text, path)
   local line = 1 + lines
   return function()

@@ -10,7 +10,7 @@ local M = {}
 local function object(row, where)
   local meta = getmetatable(row)
   if type(row) ~= "table" or row[1] ~= nil or meta and meta.json_array then
-    core.raise(where .. ": expected a JSON object, one a line")
+    core.refuse(where .. ": expected a JSON object, one a line")
   end
   return row
 end
@@ -32,7 +32,7 @@ end
 local function whole(path)
   local text = path:find "%.zst$" and sys.read_zst(path) or sys.read(path)
   local ok, byte = utf8.len(text)
-  if not ok then core.raise(("%s: byte %d is not valid UTF-8"):format(path, byte)) end
+  if not ok then core.refuse(("%s: byte %d is not valid UTF-8"):format(path, byte)) end
   return text
 end
 
@@ -41,12 +41,12 @@ local function from_columns(columns, path)
   local rows, names = {}, {}
   for name, list in pairs(columns) do
     if type(list) ~= "table" or getmetatable(list) == nil or not getmetatable(list).json_array then
-      core.raise(("%s: %q is a %s; expected a list of rows, or an object of columns (for a row a line, name the file "
+      core.refuse(("%s: %q is a %s; expected a list of rows, or an object of columns (for a row a line, name the file "
         .. ".jsonl)"):format(path, name, type(list)))
     end
     names[#names + 1] = name
     if #list ~= #columns[names[1]] then
-      core.raise(("%s: column %q has %d values, %q has %d"):format(path, name, #list, names[1], #columns[names[1]]))
+      core.refuse(("%s: column %q has %d values, %q has %d"):format(path, name, #list, names[1], #columns[names[1]]))
     end
   end
   for i = 1, names[1] and #columns[names[1]] or 0 do
@@ -62,10 +62,10 @@ local function read_json(path)
   local ok, value = pcall(json.decode, text, path)
   if not ok then
     local lines = value:find("end of file expected", 1, true) and " (for a row a line, name the file .jsonl)" or ""
-    core.raise(value .. lines)
+    core.refuse(value .. lines)
   end
   local meta = getmetatable(value)
-  if type(value) ~= "table" then core.raise(path .. ": expected a list of rows, or an object of columns") end
+  if type(value) ~= "table" then core.refuse(path .. ": expected a list of rows, or an object of columns") end
   local rows = meta and meta.json_array and value or from_columns(value, path)
   local i = 0
   return function()
@@ -85,7 +85,7 @@ local function cell(name, text, where)
   if LISTS[name] then return text ~= "" and json.decode(text, ("%s: column %q"):format(where, name)) or nil end
   if name == "label" then
     local label = BOOLEAN[text:lower()]
-    if label == nil then core.raise(("%s: label is %q, expected true or false"):format(where, text)) end
+    if label == nil then core.refuse(("%s: label is %q, expected true or false"):format(where, text)) end
     return label
   end
   if text:find "^%[%s*{" then -- a conversation, if it is one
@@ -116,7 +116,7 @@ local function open(path, renamed)
   local plain = path:gsub("%.zst$", "")
   local ending = plain:match "%.(%w+)$"
   if OTHERS[ending] then
-    core.raise(("%s: .%s is not read; expected .jsonl, .json or .csv, plain or .zst%s"):format(path, ending,
+    core.refuse(("%s: .%s is not read; expected .jsonl, .json or .csv, plain or .zst%s"):format(path, ending,
       (ending == "parquet" or ending == "arrow") and " (to_json of Python's datasets writes JSON lines)" or ""))
   end
   if plain:find "%.csv$" then return read_csv(path, renamed) end
@@ -133,7 +133,7 @@ local function columns_of(columns)
   for part in columns:gmatch "[^,]+" do
     local new, old = part:match "^%s*([%w_]+)%s*=%s*(.-)%s*$"
     if not new or old == "" then
-      core.raise(("columns: %q; expected FIELD=COLUMN, as in prompt=question,chosen=good"):format(part))
+      core.refuse(("columns: %q; expected FIELD=COLUMN, as in prompt=question,chosen=good"):format(part))
     end
     out[new] = old
   end
@@ -147,7 +147,7 @@ local function rename(row, renamed, where)
     if row[old] == nil then
       local names = {}
       for name in pairs(row) do names[#names + 1] = name end
-      core.raise(("%s: there is no column %q for %s; there are %s"):format(where, old, new, table.concat(names, ", ")))
+      core.refuse(("%s: there is no column %q for %s; there are %s"):format(where, old, new, table.concat(names, ", ")))
     end
     out[new], taken[old] = row[old], true
   end
@@ -170,7 +170,7 @@ local function files_of(spec)
     local path, weight = entry:match "^(.-):([%d.]+)$"
     local w = weight and tonumber(weight) or 1
     if weight and (not tonumber(weight) or w <= 0) then
-      core.raise(("data: the weight of %s is %q, expected a number above 0"):format(path, weight))
+      core.refuse(("data: the weight of %s is %q, expected a number above 0"):format(path, weight))
     end
     files[i] = { path = path or entry, weight = w }
   end
@@ -202,7 +202,7 @@ function M.rows(spec, opts)
         again = math.floor(weight)
         if weight > again and draw:uniform() < weight - again then again = again + 1 end
       else
-        if rows and n == 0 then core.raise(files[at].path .. " has no rows") end
+        if rows and n == 0 then core.refuse(files[at].path .. " has no rows") end
         at, n = at + 1, 0
         if not files[at] then return nil end
         rows = open(files[at].path, renamed)

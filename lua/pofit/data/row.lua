@@ -13,7 +13,14 @@ local chat = require "pofit.chat"
 
 local M = {}
 
-local function fail(where, text, ...) return core.raise(where .. ": " .. text:format(...)) end
+--- Raise what is wrong with a row. A row of a file is the user's; in one of a list ("row 3") the script is at fault.
+---@param where string
+---@param text string names the row
+function M.fail(where, text)
+  return (where:find "^row %d" or where == "row") and core.raise(text) or core.refuse(text)
+end
+
+local function fail(where, text, ...) return M.fail(where, where .. ": " .. text:format(...)) end
 
 local function names_of(row)
   local names = {}

@@ -4,7 +4,9 @@ local sys = require "pofit.sys"
 local batch_of = require "pofit.batch"
 local encode = require "pofit.encode"
 local mask = require "pofit.chat.mask"
+local row_of = require "pofit.data.row"
 local truncate = require "pofit.data.truncate"
+local told = require "pofit.told"
 
 local M = {}
 
@@ -91,10 +93,9 @@ end
 local function at_row(where, f, ...)
   local ok, a, b = pcall(f, ...)
   if ok then return a, b end
-  local known = type(a) == "string" and not a:find(where, 1, true)
-  if not known or a == "not enough memory" or a:find "interrupted$" then error(a, 0) end
-  local _, place = pcall(core.raise, "") -- what it puts in front of its messages, here
-  return core.raise(where .. ": " .. (a:sub(1, #place) == place and a:sub(#place + 1) or a))
+  if type(a) ~= "string" or a == "not enough memory" or a:find "interrupted$" then error(a, 0) end
+  local text = told.plain(a)
+  return row_of.fail(where, text:find(where, 1, true) and text or where .. ": " .. text)
 end
 
 local function name_in(list, where) list[#list + 1] = where end
@@ -173,7 +174,7 @@ function Set:split(share, seed)
   for i = 1, self.n do order[i] = i end
   random.new(seed or 0, "split"):shuffle(order)
   local held = math.max(1, math.floor(self.n * share + 0.5))
-  if held >= self.n then core.raise(("%d rows are too few to hold out %d of them"):format(self.n, held)) end
+  if held >= self.n then core.refuse(("%d rows are too few to hold out %d of them"):format(self.n, held)) end
   local sets = {}
   for k, range in ipairs { { held + 1, self.n }, { 1, held } } do
     local part = M.new(self.kind, self.tok, self)

@@ -12,6 +12,7 @@
 -- annotations <<expression=result>> of an answer's lines, where the answer is a number.
 local core = require "pofit.core"
 local sys = require "pofit.sys"
+local row_of = require "pofit.data.row"
 local annotated = require "pofit.task.gsm8k".annotated
 
 local M = {}
@@ -46,11 +47,11 @@ end
 local function load_verifier(path)
   local text = sys.read(path)
   local chunk, why = load(text, "@" .. path, "t")
-  if not chunk then core.raise(why) end
+  if not chunk then core.refuse(why) end
   local made = chunk()
   local kind = type(made) == "table" and type(made.verify) == "function" or type(made) == "function"
   if not kind then
-    core.raise(("%s: expected a function(problem, text) or a table with verify, it returns a %s"):format(path,
+    core.refuse(("%s: expected a function(problem, text) or a table with verify, it returns a %s"):format(path,
       type(made)))
   end
   return type(made) == "function" and { verify = made } or made, ("own %016x"):format(sys.hash(text))
@@ -84,7 +85,7 @@ function M.problems(rows)
     for _, f in ipairs { { "question", question }, { "answer", answer } } do
       if type(f[2]) ~= "string" and not (f[1] == "answer" and type(f[2]) == "number") or f[2] == "" then
         local found = f[2] == nil and "missing" or f[2] == "" and "empty" or "a " .. type(f[2])
-        core.raise(("%s: field %q is %s, expected a text"):format(where, f[1], found))
+        row_of.fail(where, ("%s: field %q is %s, expected a text"):format(where, f[1], found))
       end
     end
     list[#list + 1] = { text = question, answer = answer, solution = row.solution or tostring(answer), row = row,
@@ -104,7 +105,7 @@ function own:verify(problem, text)
   local verdict = self.by.verify(problem, text)
   if type(verdict) == "boolean" then return { correct = verdict, answer = outcome(text) } end
   if type(verdict) ~= "table" or type(verdict.correct) ~= "boolean" then
-    core.raise(("the verifier returned a %s; expected true, false or {correct = true or false, answer =}"):format(
+    core.refuse(("the verifier returned a %s; expected true, false or {correct = true or false, answer =}"):format(
       type(verdict)))
   end
   return verdict
