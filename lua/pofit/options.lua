@@ -287,10 +287,9 @@ local function read_config(spec, path, env)
   if not env.json then
     error("options: a decoder for JSON is needed to read " .. path)
   end
-  local ok, object = pcall(env.json.decode, text)
+  local ok, object = pcall(env.json.decode, text, path)
   if not ok then
-    -- without the place in this program where the decoder was called
-    return nil, ("%s: %s"):format(path, (tostring(object):gsub("^[^:]*:%d+: ", "")))
+    return nil, tostring(object)
   elseif type(object) ~= "table" then
     return nil, ("%s: expected an object of options, found %s"):format(path, shown(object))
   end

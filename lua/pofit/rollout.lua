@@ -36,7 +36,9 @@ local function fail(i, text) core.raise(("rollout: prefix %d: %s"):format(i, tex
 -- ids of the prompt: what the model sees before the answer begins
 local function prompt_ids(tok, prompt, i)
   if type(prompt) == "table" and math.type(prompt[1]) == "integer" then return prompt end
-  if not tok then fail(i, "the model has no tokenizer; give the prompt as ids") end
+  if not tok then
+    core.refuse("rollout: the model has no tokenizer (tokenizer.json in its directory); give prompts as ids")
+  end
   if type(prompt) == "string" then return chat.encode(tok, prompt) end
   if chat.is_messages(prompt) then return tok:chat(prompt, { generation_prompt = true, tokenize = true }) end
   fail(i, ("prompt is a %s; it must be a text, a conversation or a list of ids"):format(type(prompt)))

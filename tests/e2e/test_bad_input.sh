@@ -58,6 +58,9 @@ fails_plainly 1 '--name "a/b": a name is made of' dpo --model "$MODEL" --data pr
 own() { "$POFIT" "$RECIPES/rise.lua" --model "$MODEL" --quiet "$@"; }
 fails_plainly 1 'cannot open nowhere.jsonl' own --data nowhere.jsonl
 fails_plainly 1 'row.jsonl:1: field "answer" is missing' own --data row.jsonl
+printf '{\n' > cut.json
+fails_plainly 2 'pofit: cut.json:2:0: not valid JSON' own --data answers.jsonl --config cut.json
+fails_plainly 1 'the model has no tokenizer (tokenizer.json' "$POFIT" "$RECIPES/rise.lua" --model "$ROOT/tests/golden/llama_a" --data answers.jsonl --quiet
 fails_plainly 1 'nowhere.lua' own --data answers.jsonl --verifier nowhere.lua
 fails_plainly 1 'expected a function(problem, text)' own --data answers.jsonl --verifier odd.lua
 # but a mistake in a script is shown with its place

@@ -20,8 +20,9 @@ local NULL = {}
 local env = {
   json = {
     null = NULL,
-    decode = function(text)
-      return assert(load("local null = ...; return " .. text))(NULL)
+    decode = function(text, name)
+      local f, why = load("local null = ...; return " .. text)
+      return f and f(NULL) or error(("%s: %s"):format(name, why), 0)
     end,
   },
   read = function(path)
@@ -139,10 +140,10 @@ check.test("mistakes in the file name file, key and what was found", function()
   refused("expected an object of options, found 7$", "--config", "7")
   refused("^%-%-config: none: No such file", "--config", "none")
   refused("^syntax error here: ", "--config", "syntax error here")
-  local failing = {read = env.read, json = {decode = function()
-    error("JSON text:2:7: not valid")
+  local failing = {read = env.read, json = {decode = function(_, name)
+    error(name .. ":2:7: not valid", 0)
   end}}
-  check.eq(select(2, options.parse(spec, {"--config", "c.json"}, failing)), "c.json: JSON text:2:7: not valid")
+  check.eq(select(2, options.parse(spec, {"--config", "c.json"}, failing)), "c.json:2:7: not valid")
 end)
 
 check.test("the real file is read, and one that is not there is named", function()
