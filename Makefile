@@ -26,7 +26,7 @@ BASE   := -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fPIC -fopenmp -ffp-contrac
           -I$(B)/gen $(PKGC) $(SAN)
 LIBS   := $(PKGL) -fopenmp -lm -pthread
 
-TWICE   := $(sort $(filter-out core/kernel/linear_rows.c,$(wildcard core/kernel/*.c)) $(wildcard core/loss/*.c) $(filter-out core/op/registry.c core/op/apply.c \
+TWICE   := $(sort $(filter-out core/kernel/decode.c,$(wildcard core/kernel/*.c)) $(wildcard core/loss/*.c) $(filter-out core/op/registry.c core/op/apply.c \
            core/op/bind.c core/op/shape.c core/op/gradcheck.c,$(wildcard core/op/*.c)))
 ONCE    := $(sort $(filter-out $(TWICE),$(wildcard core/*/*.c)))
 OPS     := $(sort $(basename $(notdir $(filter-out core/kernel/%,$(TWICE)))))

@@ -94,12 +94,6 @@ void PFK(swiglu)(int threads, pf_real *y, const pf_real *gate, const pf_real *up
 void PFK(swiglu_back)(int threads, pf_real *dgate, bool fresh_gate, pf_real *dup, bool fresh_up, const pf_real *dy,
                       const pf_real *gate, const pf_real *up, int64_t n);
 
-/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]),
- * the last window of them if window > 0. cap as in attention. q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H /
- * G, longest list]. Rows do not meet. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */
-void PFK(attention_rows)(pf_real *o, const pf_real *q, const pf_real *k, const pf_real *v, const int32_t *const *list,
-                         const int64_t *len, const PFK(attention) * a, pf_real *scratch);
-
 /* Over every place of dim[4]: y += x or y = x, each seen through strides; y's places must differ. */
 void PFK(copy_strided)(int threads, pf_real *y, const int64_t *to, const pf_real *x, const int64_t *from,
                        const int64_t *dim);

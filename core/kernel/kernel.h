@@ -19,15 +19,6 @@ bool pfk_narrows(pf_dtype type);       /* can values be stored as it: F32, BF16,
  * quantize_row_q8_0_ref, and its values must be finite. */
 void pfk_narrow(pf_dtype type, void *dst, const float *src, int64_t n);
 
-/* linear_rows.c: y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, read as it is stored. A row's bits do not
- * depend on the other rows or the number of threads, and are those of the widened weight. set: of vector instructions,
- * from 1 to the number that this machine executes, 0 for the last, which is the fastest. scratch: as many bytes as
- * linear_rows_scratch says. */
-void pfk_linear_rows(int set, int threads, float *y, const float *x, pf_dtype type, const void *w, int64_t rows,
-                     int64_t out, int64_t in, float *scratch);
-size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
-int pfk_linear_rows_sets(void);
-
 void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 
 #define pf_real   float
@@ -41,5 +32,21 @@ void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 #include "kernel/decl.h"
 #undef pf_real
 #undef PFK
+
+/* ---- sampling (decode.c) ----
+ *
+ * A row's bits do not depend on the other rows or the number of threads. set: of vector instructions, from 1 to
+ * decode_sets, which is what this machine executes; 0 for the last, which is the fastest. */
+int pfk_decode_sets(void);
+/* y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, with the bits of the widened weight. scratch: as many
+ * bytes as linear_rows_scratch says. */
+void pfk_linear_rows(int set, int threads, float *y, const float *x, pf_dtype type, const void *w, int64_t rows,
+                     int64_t out, int64_t in, float *scratch);
+size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
+/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]), the last
+ * window of them if window > 0. q, o [rows,H,D]; k, v [places,G,D]; scratch [threads, H / G, longest list]. Of a: T
+ * (rows), H, G, D, longest, scale, cap, window, threads. */
+void pfk_attention_rows(int set, float *o, const float *q, const float *k, const float *v, const int32_t *const *list,
+                        const int64_t *len, const pfk_attention_f32 *a, float *scratch);
 
 #endif

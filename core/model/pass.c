@@ -117,7 +117,7 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
     if (!o) return NULL;
     pass_store(p, p->k[layer], k, r);
     pass_store(p, p->v[layer], v, r);
-    pfk_attention_rows_f32(pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
+    pfk_attention_rows(0, pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
     double seen = 0;
     for (int64_t i = 0; i < r->n; i++)
         seen += (double)(shape.window > 0 ? PFI_MIN(r->len[i], shape.window) : r->len[i]);
