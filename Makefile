@@ -26,7 +26,7 @@ BASE   := -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fPIC -fopenmp -ffp-contrac
           -I$(B)/gen $(PKGC) $(SAN)
 LIBS   := $(PKGL) -fopenmp -lm -pthread
 
-TWICE   := $(sort $(filter-out core/kernel/decode.c,$(wildcard core/kernel/*.c)) $(wildcard core/loss/*.c) $(filter-out core/op/registry.c core/op/apply.c \
+TWICE   := $(sort $(filter-out core/kernel/decode.c core/kernel/vector.c,$(wildcard core/kernel/*.c)) $(wildcard core/loss/*.c) $(filter-out core/op/registry.c core/op/apply.c \
            core/op/bind.c core/op/shape.c core/op/gradcheck.c,$(wildcard core/op/*.c)))
 ONCE    := $(sort $(filter-out $(TWICE),$(wildcard core/*/*.c)))
 OPS     := $(sort $(basename $(notdir $(filter-out core/kernel/%,$(TWICE)))))
@@ -132,7 +132,7 @@ $(B)/obj/lua/%.o: lua/%.c $(GEN) $(HEADERS)
 
 $(B)/obj/%.o: %.c $(GEN) $(HEADERS)
 	$(Q)mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(BASE) -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(BASE) $(KERNEL_FLAGS) -c $< -o $@
 
 # the Lua files as bytes
 $(B)/gen/embed.c: $(LUAS) $(GEN)

@@ -36,8 +36,8 @@ void pfk_warm_up(void); /* makes BLAS take its own buffers now */
 /* ---- sampling (decode.c) ----
  *
  * A row's bits do not depend on the other rows or the number of threads. set: of vector instructions, from 1 to
- * decode_sets, which is what this machine executes; 0 for the last, which is the fastest. */
-int pfk_decode_sets(void);
+ * vector_sets, which is what this machine executes; 0 for the last, which is the fastest. */
+int pfk_vector_sets(void);
 /* y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, with the bits of the widened weight. scratch: as many
  * bytes as linear_rows_scratch says. */
 void pfk_linear_rows(int set, int threads, float *y, const float *x, pf_dtype type, const void *w, int64_t rows,

@@ -173,7 +173,7 @@ static void test_rows(void **state) {
     static float x[ROWS * IN], want[ROWS * OUT], got[ROWS * OUT];
     pf_ctx *ctx = support_open();
     for (int i = 0; i < ROWS * IN; i++) x[i] = (float)pfi_random_normal(4, 0, (uint64_t)i);
-    for (int i = 0; i < PFI_COUNT(stored_types) * pfk_decode_sets(); i++) {
+    for (int i = 0; i < PFI_COUNT(stored_types) * pfk_vector_sets(); i++) {
         const int set = i / PFI_COUNT(stored_types) + 1;
         pf_tensor *w = stored_new(ctx, stored_types[i % PFI_COUNT(stored_types)], OUT, IN);
         pf_tensor *wide = stored_widened(w, PF_F32);
