@@ -70,8 +70,9 @@ awk 'BEGIN { for (i = 1; i <= 12; i++) printf "{\"id\": %d, \"prompt\": \"%d+%d?
 slow="--model slow --data many.jsonl --max-tokens 20 --batch 2 --n 2 --logp"
 slow() { "$POFIT" generate $slow "$@"; }
 slow --quiet --out whole.jsonl
+rm -f err # what an earlier one said must not be taken for its beginning
 "$POFIT" generate $slow --out part.jsonl 2>err & pid=$!
-for _ in $(seq 200); do grep -q 'generate' err && break; sleep 0.1; done
+for _ in $(seq 200); do grep -q 'generate' err 2>/dev/null && break; sleep 0.1; done
 kill -INT $pid
 status=0
 wait $pid || status=$?
