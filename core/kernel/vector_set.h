@@ -1,5 +1,6 @@
-/* Products for one set of vector instructions. Included once a set, so without a guard: V(name) is the
- * name in that set, VECTOR_LANES its floats in a vector, VECTOR_MANY whether it has 32 vector registers. Internal. */
+/* Products for one set of vector instructions. Included once a set, so without a guard: V(name) is the name in that
+ * set, VECTOR_LANES its floats in a vector, VECTOR_MANY whether it has 32 vector registers, VECTOR_WIDEN(h) the 16-bit
+ * lanes of h as 32-bit ones. Internal. */
 
 typedef float V(vec) __attribute__((vector_size(4 * VECTOR_LANES)));
 typedef uint16_t V(half) __attribute__((vector_size(2 * VECTOR_LANES)));
@@ -18,7 +19,7 @@ VECTOR_INLINE V(vec) V(load_w)(const void *w, int64_t at, bool bf16) {
     if (!bf16) return V(load)((const float *)w + at);
     V(half) h;
     memcpy(&h, (const uint16_t *)w + at, sizeof h);
-    const V(word) u = __builtin_convertvector(h, V(word)) << 16;
+    const V(word) u = (V(word))VECTOR_WIDEN(h) << 16;
     V(vec) v;
     memcpy(&v, &u, sizeof v);
     return v;
@@ -60,12 +61,13 @@ VECTOR_INLINE void V(tile)(float *y, int64_t ldy, const float *x, int64_t ldx, i
     for (; k + VECTOR_LANES <= in; k += VECTOR_LANES) {
 #pragma GCC unroll 32
         for (int o = 0; o < O; o++) {
-            __builtin_prefetch(vector_at(w, (o + 2 * O) * ldw + k, bf16));
+            __builtin_prefetch((const char *)vector_at(w, o * ldw + k, bf16) + VECTOR_AHEAD);
             wide[o] = V(load_w)(w, o * ldw + k, bf16);
         }
 #pragma GCC unroll 32
         for (int r = 0; r < R; r++) {
-            const V(vec) row = V(load)(x + r * ldx + k);
+            V(vec) row = V(load)(x + r * ldx + k);
+            VECTOR_KEEP(row);
 #pragma GCC unroll 32
             for (int o = 0; o < O; o++) sum[r * O + o] += row * wide[o];
         }
@@ -165,3 +167,4 @@ static void V(mixture)(float *y, int64_t ldy, const float *p, int64_t apart, int
 #undef V
 #undef VECTOR_LANES
 #undef VECTOR_MANY
+#undef VECTOR_WIDEN
