@@ -45,7 +45,7 @@ EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(sort $(wildcard examples/*
 
 # ---- targets ----
 .DEFAULT_GOAL := all
-.PHONY: all run claims test build-test build-fuzz check-long asan asan-clang valgrind oom fuzz bench lint format format-check meta install \
+.PHONY: all run claims test build-test build-fuzz check-long asan asan-clang valgrind oom fuzz bench bench-diff lint format format-check meta install \
         uninstall clean help deps lint-deps FORCE
 .DELETE_ON_ERROR:
 
@@ -97,8 +97,11 @@ claims: deps ## train both sides of each paper's claims and say what is reproduc
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(B)/pofit tests/claims/run.lua $(ARGS)
 
-bench: all ## measure against peers, interleaved (ARGS="--rounds 5 --only dpo"; POFIT_BENCH_PYTHON, POFIT_BENCH_LLAMA)
+bench: all ## measure against peers, interleaved (ARGS="--list", "--rounds 5 --only dpo"; see tests/bench/run.lua)
 	$(Q)$(B)/pofit tests/bench/run.lua $(ARGS)
+
+bench-diff: all ## two builds of pofit on the same works, interleaved (OLD=DIR ARGS="--only dpo")
+	$(Q)$(B)/pofit tests/bench/diff.lua --old $(OLD) $(ARGS)
 
 $(B)/gen/pf_ops.inc: FORCE
 	$(Q)mkdir -p $(@D)

@@ -21,7 +21,7 @@ sources() { find core lua examples tests/unit tests/fuzz -name '*.c' | LC_ALL=C 
 # ---- layout and checkers ----
 
 none "run make format" "$(c_files | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|warning')"
-luacheck -q --no-color lua recipes examples tests/lua tests/claims || fail "luacheck"
+luacheck -q --no-color lua recipes examples tests/lua tests/claims tests/bench || fail "luacheck"
 
 # log(0) is minus infinity here, and the byte offsets of scratch memory are multiples of 64
 # shellcheck disable=SC2046
@@ -49,6 +49,7 @@ limit 140 core/loss/*.c
 limit 400 lua/bind/*.c
 limit 80 recipes/*.lua
 limit 110 examples/*
+limit 250 tests/bench/*
 functions=$(grep -c '^PF_API' core/pofit.h)
 [ "$functions" -le 84 ] || fail "core/pofit.h has $functions functions, the limit is 84"
 

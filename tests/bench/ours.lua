@@ -1,42 +1,33 @@
--- One measurement of `make bench` by pofit, in a process of its own: prints one line of JSON.
---   build/pofit tests/bench/ours.lua --work "dpo full float32 128+128"
+-- A work of `make bench` by pofit, in a process of its own. It says that it is ready, and after each line that it gets
+-- does the work once more and says how that went: lines of JSON.
+--   echo | build/pofit tests/bench/ours.lua --work "dpo lora float32 128+128 (2 pairs)"
 local pf = require "pofit"
 local core = require "pofit.core"
 local here = arg[0]:match "^(.*/)" or ""
 local works, material = dofile(here .. "works.lua"), dofile(here .. "material.lua")
 
 local opt = pf.options {
-  "One measurement by pofit.",
-  { "work", nil, "what", type = "string", required = true },
-  { "dir", "build/bench", "where the model is" },
-  { "layers", 30, "of the model", min = 1 },
-  { "repeats", 2, "that are timed, after one that is not", min = 1 },
+  "A work of make bench by pofit.",
+  { "work", nil, "which", type = "string", required = true },
+  { "dir", "build/bench", "where models are" },
+  { "layers", 0, "of the model; 0: its own number", min = 0 },
 }
 if opt.threads > 0 then pf.threads(opt.threads) end
 local work = works[opt.work] or error("there is no work " .. opt.work)
-local rows = material.rows(work)
-local loaded = pf.sys.clock()
-local model = pf.model.load(material.model(opt.dir, opt.layers), { dtype = work.dtype,
-  lora = work.mode == "lora" and { rank = 8, alpha = 16, seed = 1 } or nil })
-loaded = pf.sys.clock() - loaded
-
--- the rate of a matrix product, GFLOP/s, by the clock and by the processors' time: the best of some, for whoever else
--- uses the machine only slows it down
-local best, best_cpu = 0, 0
-local function rate()
-  local a, b = pf.randn { 1024, 1024 }, pf.randn { 1024, 1024 }
-  for _ = 1, 8 do
-    local start, cpu = pf.sys.clock(), os.clock()
-    for _ = 1, 4 do pf.matmul(a, b) end
-    best = math.max(best, 8 * 1024 ^ 3 / (pf.sys.clock() - start) / 1e9)
-    best_cpu = math.max(best_cpu, 8 * 1024 ^ 3 / (os.clock() - cpu) / 1e9)
-  end
-end
+local rows, path = material.rows(work), material.model(opt.dir, work, opt.layers)
 
 local sequences = {}
 for _, row in ipairs(rows) do
   for _, answer in ipairs(row.answers) do sequences[#sequences + 1] = { prompt = row.prompt, completion = answer } end
 end
+
+local function open_model()
+  local lora = work.mode == "lora"
+  return pf.model.load(path, { dtype = work.dtype, adapter = lora and not work.stored and path .. "/adapter" or nil,
+    lora = lora and work.stored and { rank = 8, alpha = 16, seed = 1 } or nil })
+end
+
+local function logps(model, batch) return pf.sum_by(model:logp(batch), batch.sequence, batch.sequences) end
 
 -- answers 1, 3, ... are preferred to 2, 4, ...
 local function sides()
@@ -45,54 +36,109 @@ local function sides()
   return chosen, rejected
 end
 
-local losses = {}
+local loss_of = {}
 
-local function logps(batch) return pf.sum_by(model:logp(batch), batch.sequence, batch.sequences) end
+function loss_of.dpo(model, batch, reference)
+  local chosen, rejected = sides()
+  local lp, rf = logps(model, batch), pf.tensor(reference)
+  return (pf.loss.dpo { policy_chosen = lp:index(chosen), policy_rejected = lp:index(rejected),
+    ref_chosen = rf:index(chosen), ref_rejected = rf:index(rejected), beta = 0.1 })
+end
 
-local loss_of = {
-  dpo = function(batch, reference)
-    local chosen, rejected = sides()
-    local lp, rf = logps(batch), pf.tensor(reference)
-    return (pf.loss.dpo { policy_chosen = lp:index(chosen), policy_rejected = lp:index(rejected),
-      ref_chosen = rf:index(chosen), ref_rejected = rf:index(rejected), beta = 0.1 })
-  end,
-  sft = function(batch) return (pf.loss.nll { logp = model:logp(batch) }) end,
-  aft = function(batch)
-    local chosen, rejected = sides()
-    local mean = pf.mean_by(model:logp(batch), batch.sequence, batch.sequences)
-    return (pf.loss.align { positive = mean:index(chosen), negative = mean:index(rejected), constraint = "none" })
-  end,
-}
+function loss_of.sft(model, batch) return (pf.loss.nll { logp = model:logp(batch) }) end
 
-local function training()
-  local trainer = pf.trainer(model, { lr = 1e-6, steps = 100, schedule = "constant" })
+function loss_of.aft(model, batch)
+  local chosen, rejected = sides()
+  local mean = pf.mean_by(model:logp(batch), batch.sequence, batch.sequences)
+  return (pf.loss.align { positive = mean:index(chosen), negative = mean:index(rejected), constraint = "none" })
+end
+
+-- Each kind: a function that does the work once and returns what came of it, a number; a peer returns the same.
+local kinds = {}
+
+local function training(loss)
+  local model = open_model()
+  local trainer = pf.trainer(model, { lr = work.lr, steps = 1000, schedule = "constant" })
   local batch, reference = pf.batch(nil, sequences), nil
   if work.kind == "dpo" then
-    pf.no_grad(function() pf.step(function() reference = logps(batch):totable() end) end)
+    pf.no_grad(function() pf.step(function() reference = logps(model, batch):totable() end) end)
   end
   return function()
-    pf.step(function()
-      local loss = loss_of[work.kind](batch, reference)
-      losses[#losses + 1] = loss:item()
-      trainer:accumulate(loss, 1)
-    end)
-    trainer:step()
+    local value
+    for _ = 1, work.updates do
+      pf.step(function()
+        local l = loss(model, batch, reference)
+        value = l:item()
+        trainer:accumulate(l, 1)
+      end)
+      trainer:step()
+    end
+    return value
+  end
+end
+for kind, loss in pairs(loss_of) do kinds[kind] = function() return training(loss) end end
+
+function kinds.score()
+  local model, batch = open_model(), pf.batch(nil, sequences)
+  return function()
+    local sum
+    pf.no_grad(function() pf.step(function() sum = model:logp(batch):sum():item() end) end)
+    return sum
   end
 end
 
-local function scoring()
-  local batch = pf.batch(nil, sequences)
-  return function() pf.no_grad(function() pf.step(function() model:logp(batch):sum():item() end) end) end
-end
-
-local function sampling()
-  local prompts, n = {}, 0
+-- what it samples differs from a peer's; there must be as much of it
+function kinds.sampling()
+  local model, prompts, n = open_model(), {}, 0
   for k = work.prefixes or 1, 1, -1 do
     prompts[k] = table.move(rows[1].prompt, 1, #rows[1].prompt * k // (work.prefixes or 1), 1, {})
   end
   return function()
     n = n + 1
-    model:generate(prompts, { n = work.answers, max_tokens = work.answer, seed = n })
+    local tokens = 0
+    for _, list in ipairs(model:generate(prompts, { n = work.answers, max_tokens = work.answer, seed = n })) do
+      for _, sample in ipairs(list) do tokens = tokens + #sample.ids end
+    end
+    return tokens
+  end
+end
+kinds.rollouts = kinds.sampling
+
+-- a number that all the ids and their order make
+local function checksum(sum, ids)
+  for _, id in ipairs(ids) do sum = (sum * 31 + id) % 2147483647 end
+  return sum
+end
+
+function kinds.tokenise()
+  local tok, lines = pf.tokenizer.load(material.tokenizer(opt.dir)), material.text(work.megabytes)
+  return function()
+    local lists = {}
+    for i, line in ipairs(lines) do lists[i] = tok:encode(line, { special = false }) end
+    return nil, function()
+      local sum = 0
+      for _, ids in ipairs(lists) do sum = checksum(sum, ids) end
+      return sum
+    end
+  end
+end
+
+function kinds.load()
+  return function() return open_model():logits(rows[1].prompt)[#rows[1].prompt]:logsumexp():item() end
+end
+
+-- ---- measuring ----
+
+-- the rate of a matrix product, GFLOP/s, by the clock and by the processors' time: the best so far, for whoever else
+-- uses the machine only slows it down
+local best, best_cpu = 0, 0
+local function measure_rate()
+  local a, b = pf.randn { 1024, 1024 }, pf.randn { 1024, 1024 }
+  for _ = 1, 8 do
+    local start, cpu = pf.sys.clock(), os.clock()
+    for _ = 1, 2 do pf.matmul(a, b) end
+    best = math.max(best, 4 * 1024 ^ 3 / (pf.sys.clock() - start) / 1e9)
+    best_cpu = math.max(best_cpu, 4 * 1024 ^ 3 / (os.clock() - cpu) / 1e9)
   end
 end
 
@@ -103,20 +149,30 @@ local function peak()
   end
 end
 
-local run = ({ score = scoring, rollouts = sampling, sampling = sampling })[work.kind]
-run = (run or training)()
-local profile = core.profile() -- of the one that is not timed: what it needs
-run()
+local function say(figures)
+  local _, held = pf.memory()
+  figures.peak, figures.held, figures.rate, figures.rate_cpu = peak(), held, best, best_cpu
+  print(pf.json.encode(figures))
+  io.stdout:flush()
+end
+
+-- once, timed; what was made is freed before the next time
+local function timed(run)
+  collectgarbage()
+  local start, spent = pf.sys.clock(), os.clock()
+  local result, later = run()
+  local seconds, cpu = pf.sys.clock() - start, os.clock() - spent
+  return { seconds = seconds, cpu = cpu, result = later and later() or result }
+end
+
+local run = kinds[work.kind]()
+local profile = core.profile() -- of the first time, which is not counted: what it needs
+local first = timed(run)
 profile:stop()
 local flops = 0
 for _, row in ipairs(profile:rows()) do flops = flops + row.flops end
-local seconds, cpu = {}, {}
-rate()
-for i = 1, opt.repeats do
-  local start, spent = pf.sys.clock(), os.clock()
-  run()
-  seconds[i], cpu[i] = pf.sys.clock() - start, os.clock() - spent
+say { flops = flops, result = first.result }
+for _ in io.lines() do
+  measure_rate()
+  say(timed(run))
 end
-rate()
-print(pf.json.encode { seconds = seconds, cpu = cpu, flops = flops, peak = peak(), rate = best, rate_cpu = best_cpu,
-  loss = losses[2] or 0, load = loaded })

@@ -1,0 +1,67 @@
+-- What follows from the figures of the rounds: pure functions.
+local M = {}
+
+--- Median of a list, which is left as it is.
+function M.median(list)
+  local sorted = table.move(list, 1, #list, 1, {})
+  table.sort(sorted)
+  local n = #sorted
+  return n % 2 == 1 and sorted[(n + 1) // 2] or (sorted[n // 2] + sorted[n // 2 + 1]) / 2
+end
+
+local function collect(parts, name)
+  local list = {}
+  for _, part in ipairs(parts) do list[#list + 1] = part[name] end
+  return list
+end
+
+local function largest(parts, name)
+  local most
+  for _, part in ipairs(parts) do most = part[name] and math.max(most or 0, part[name]) or most end
+  return most
+end
+
+--- Median seconds with the spread (largest less smallest, of the median), processors' seconds, flops, peak and so on of
+--- one work by one. first: what it said when it was ready; parts: of each round.
+function M.summary(first, parts)
+  local all = table.move(parts, 1, #parts, 2, { first })
+  local s = { flops = first.flops, results = collect(all, "result"), bytes = largest(parts, "bytes") }
+  for _, name in ipairs { "peak", "held", "rate", "rate_cpu" } do s[name] = largest(all, name) end
+  s.all_seconds = collect(parts, "seconds")
+  local cpu = collect(parts, "cpu")
+  if #cpu > 0 then s.cpu = M.median(cpu) end
+  if #s.all_seconds > 0 then
+    s.seconds = M.median(s.all_seconds)
+    s.spread = (math.max(table.unpack(s.all_seconds)) - math.min(table.unpack(s.all_seconds))) / s.seconds
+  end
+  return s
+end
+
+--- b over a, round by round: median, smallest, largest; nil without a round that both have.
+function M.ratio(a, b)
+  local list = {}
+  for i = 1, math.min(#a, #b) do list[i] = b[i] / a[i] end
+  if #list == 0 then return nil end
+  return M.median(list), math.min(table.unpack(list)), math.max(table.unpack(list))
+end
+
+--- Are the results of two the same, each as far as its size and the tolerance say? nil if one has none.
+function M.same(a, b, tolerance)
+  local n, worst = math.min(#a, #b), 0
+  for i = 1, n do
+    local off = math.abs(a[i] - b[i]) / math.max(math.abs(a[i]), math.abs(b[i]), 1e-30)
+    if a[i] == b[i] then off = 0 end
+    if off > worst or off ~= off then worst = off end
+  end
+  if n == 0 then return nil end
+  return worst <= tolerance, worst
+end
+
+--- The share of the rate of products that was reached: needed flops alone, by the clock and by the processors' time.
+function M.shares(s, rate)
+  if not s.flops or s.flops == 0 or not s.seconds then return nil end
+  return rate and s.flops / s.seconds / 1e9 / rate,
+    s.rate_cpu and s.cpu and s.flops / s.cpu / 1e9 / s.rate_cpu
+end
+
+return M
