@@ -45,12 +45,13 @@ function M.ratio(a, b)
   return M.median(list), math.min(table.unpack(list)), math.max(table.unpack(list))
 end
 
---- Are the results of two the same, each as far as its size and the tolerance say? nil if one has none.
+--- Are the results of two the same, as far as the tolerance says, a share of the largest of a? nil if one has none.
+--- The second result is how far they are apart.
 function M.same(a, b, tolerance)
-  local n, worst = math.min(#a, #b), 0
+  local n, worst, scale = math.min(#a, #b), 0.0, 0.0
+  for i = 1, n do scale = math.max(scale, math.abs(a[i])) end
   for i = 1, n do
-    local off = math.abs(a[i] - b[i]) / math.max(math.abs(a[i]), math.abs(b[i]), 1e-30)
-    if a[i] == b[i] then off = 0 end
+    local off = a[i] == b[i] and 0.0 or math.abs(a[i] - b[i]) / scale
     if off > worst or off ~= off then worst = off end
   end
   if n == 0 then return nil end

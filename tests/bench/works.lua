@@ -16,9 +16,11 @@ local function add(name, work, more)
   work.name = name
   for key, value in pairs(more or {}) do work[key] = value end
   work.mode, work.shape, work.updates = work.mode or "frozen", work.shape or "smollm", work.updates or 1
-  work.lr = work.mode == "lora" and 1e-4 or 1e-6
-  -- how far, of its size, a peer's result may lie from ours: it computes in bfloat16 where the weights are held so
-  work.tolerance = work.tolerance or work.dtype == "bfloat16" and 0.03 or 1e-3
+  local narrow = work.dtype == "bfloat16"
+  work.lr = work.mode == "lora" and (narrow and 1e-5 or 1e-4) or 1e-6
+  -- how far a peer's results may lie from ours, as a share of the largest: it computes in bfloat16 where the weights are
+  -- held so
+  work.tolerance = work.tolerance or narrow and 0.1 or 1e-3
   works[#works + 1], works[name] = work, work
 end
 
