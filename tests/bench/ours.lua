@@ -36,21 +36,25 @@ local function sides()
   return chosen, rejected
 end
 
+-- a loss, and the log-probs that it is made of
 local loss_of = {}
 
 function loss_of.dpo(model, batch, reference)
   local chosen, rejected = sides()
   local lp, rf = logps(model, batch), pf.tensor(reference)
-  return (pf.loss.dpo { policy_chosen = lp:index(chosen), policy_rejected = lp:index(rejected),
-    ref_chosen = rf:index(chosen), ref_rejected = rf:index(rejected), beta = 0.1 })
+  return pf.loss.dpo { policy_chosen = lp:index(chosen), policy_rejected = lp:index(rejected),
+    ref_chosen = rf:index(chosen), ref_rejected = rf:index(rejected), beta = 0.1 }, lp
 end
 
-function loss_of.sft(model, batch) return (pf.loss.nll { logp = model:logp(batch) }) end
+function loss_of.sft(model, batch)
+  local lp = model:logp(batch)
+  return pf.loss.nll { logp = lp }, lp
+end
 
 function loss_of.aft(model, batch)
   local chosen, rejected = sides()
   local mean = pf.mean_by(model:logp(batch), batch.sequence, batch.sequences)
-  return (pf.loss.align { positive = mean:index(chosen), negative = mean:index(rejected), constraint = "none" })
+  return pf.loss.align { positive = mean:index(chosen), negative = mean:index(rejected), constraint = "none" }, mean
 end
 
 -- Each kind: a function that does the work once and returns what came of it, a number; a peer returns the same.
@@ -67,8 +71,8 @@ local function training(loss)
     local value
     for _ = 1, work.updates do
       pf.step(function()
-        local l = loss(model, batch, reference)
-        value = l:item()
+        local l, lp = loss(model, batch, reference)
+        value = work.compare == "logp" and lp:mean():item() or l:item()
         trainer:accumulate(l, 1)
       end)
       trainer:step()

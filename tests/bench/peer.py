@@ -108,25 +108,26 @@ def training():
     with torch.no_grad(): reference = sums(logps()) if WORK["kind"] == "dpo" else None
 
     def loss():
-        if WORK["kind"] == "sft": return -logps().mean()
-        lp = sums(logps())
+        lp = logps()
+        if WORK["kind"] == "sft": return -lp.mean(), lp.mean()
+        lp = sums(lp)
         if WORK["kind"] == "dpo":
             h = lp - reference
-            return -torch.nn.functional.logsigmoid(0.1 * (h[0::2] - h[1::2])).mean()
+            return -torch.nn.functional.logsigmoid(0.1 * (h[0::2] - h[1::2])).mean(), lp.mean()
         mean = lp / torch.bincount(at, minlength=rows)
-        return torch.log1p(torch.exp(mean[1::2][None] - mean[0::2][:, None]).sum())
+        return torch.log1p(torch.exp(mean[1::2][None] - mean[0::2][:, None]).sum()), mean.mean()
 
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=WORK["lr"], weight_decay=0)
 
     def run():
         for _ in range(WORK["updates"]):
-            value = loss()
+            value, lp = loss()
             value.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return value.item()
+        return (lp if WORK["compare"] == "logp" else value).item()
 
     return run
 

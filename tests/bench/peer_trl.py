@@ -32,7 +32,7 @@ def run_trl(job, say, wait):
     work, data = job["work"], dataset(job)
     updates = work["updates"]
     base, config = ((trl.SFTTrainer, trl.SFTConfig) if work["kind"] == "sft" else (trl.DPOTrainer, trl.DPOConfig))
-    counter, losses = FlopCounterMode(display=False), []
+    counter, results = FlopCounterMode(display=False), []
 
     class Clock(TrainerCallback):
         """the first updates are counted, not timed; then for every line that comes as many are timed"""
@@ -48,14 +48,18 @@ def run_trl(job, say, wait):
             seconds, cpu = time.perf_counter() - self.start, time.process_time() - self.spent
             if state.global_step == updates:
                 counter.__exit__(None, None, None)
-                say(flops=counter.get_total_flops(), result=losses[-1])
+                say(flops=counter.get_total_flops(), result=results[-1])
             else:
-                say(seconds=seconds, cpu=cpu, result=losses[-1])
+                say(seconds=seconds, cpu=cpu, result=results[-1])
 
     class Trainer(base):
         def compute_loss(self, *args, **kwargs):
             out = super().compute_loss(*args, **kwargs)
-            losses.append((out[0] if isinstance(out, tuple) else out).item())
+            result = (out[0] if isinstance(out, tuple) else out).item()
+            if work["compare"] == "logp":
+                of = self._metrics["train"]
+                result = (of["logps/chosen"][-1] + of["logps/rejected"][-1]) / 2
+            results.append(result)
             return out
 
     lora = work["mode"] == "lora"

@@ -16,11 +16,12 @@ local function add(name, work, more)
   work.name = name
   for key, value in pairs(more or {}) do work[key] = value end
   work.mode, work.shape, work.updates = work.mode or "frozen", work.shape or "smollm", work.updates or 1
+  work.lr = work.mode == "lora" and 1e-4 or 1e-6
+  -- How far a peer's results may lie from ours, as a share of the largest. Where weights are held in bfloat16 a peer
+  -- computes in it, too: log-probs agree, but how far a loss falls by an update is lost in rounding.
   local narrow = work.dtype == "bfloat16"
-  work.lr = work.mode == "lora" and (narrow and 1e-5 or 1e-4) or 1e-6
-  -- how far a peer's results may lie from ours, as a share of the largest: it computes in bfloat16 where the weights are
-  -- held so
-  work.tolerance = work.tolerance or narrow and 0.1 or 1e-3
+  work.tolerance = work.tolerance or narrow and 0.02 or 1e-3
+  work.compare = narrow and "logp" or "loss"
   works[#works + 1], works[name] = work, work
 end
 
