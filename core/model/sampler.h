@@ -5,8 +5,8 @@
 #include "base/base.h"
 
 /* One token for each row of logits[rows, n] from softmax(logits / temperature) cut by top_k, top_p and min_p, in this
- * order, each on what the one before left. u[rows] in [0, 1) decides. logp[rows]: of the tokens at temperature 1 over the
- * whole vocabulary. work: as many bytes as pfi_sample_room says. */
+ * order, each on what the one before left. u[rows] in [0, 1) decides. logp[rows]: of the tokens at temperature 1 over
+ * the whole vocabulary. work: as many bytes as pfi_sample_room says. */
 void pfi_sample_rows(int threads, const float *logits, int64_t rows, int64_t n, const pf_generate_options *o,
                      const double *u, int32_t *id, float *logp, void *work);
 size_t pfi_sample_room(int threads, int64_t n);
