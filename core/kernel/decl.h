@@ -14,7 +14,8 @@ void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type
                       int64_t out, int64_t in, pf_real beta, void *scratch);
 size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in);
 
-/* y[n] += x[n] */
+/* y[n] = x[n], and y[n] += x[n] */
+void PFK(copy)(int threads, pf_real *y, const pf_real *x, int64_t n);
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
 
 /* optim.c. Updates of w[n] by the gradient grad_scale x g[n], element by element.

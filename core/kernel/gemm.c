@@ -16,7 +16,7 @@ enum { GEMM_ROWS = 256, GEMM_COLS = 768, GEMM_PARTS = 4, GEMM_LEAST = 32 };
 
 /* Tiles of deep products are narrower: at most GEMM_DEEP values of w, but at least GEMM_THIN columns. Weights in
  * storage types are widened a panel of about GEMM_PANEL values or one tile at a time, by all threads together. */
-enum { GEMM_DEEP = 1 << 20, GEMM_THIN = 128, GEMM_PANEL = 3 << 18, GEMM_WIDEN = 16 };
+enum { GEMM_DEEP = 1 << 20, GEMM_THIN = 128, GEMM_PANEL = 3 << 18, GEMM_WIDEN = 16, GEMM_COPY = 1 << 14 };
 
 typedef struct gemm_cut {
     int64_t m, n; /* rows and columns of a tile */
@@ -140,4 +140,9 @@ void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > PFK_WORTH_THREADS)
     for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+void PFK(copy)(int threads, pf_real *y, const pf_real *x, int64_t n) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (n > PFK_WORTH_THREADS)
+    for (int64_t i = 0; i < n; i += GEMM_COPY) memcpy(y + i, x + i, (size_t)gemm_min(n - i, GEMM_COPY) * sizeof *y);
 }

@@ -35,7 +35,7 @@ static pf_status lora_forward(pfi_call *c) {
     pf_real *u = c->saved[0];
     PFK(gemm)(threads, false, true, rows, r, in, c->x[1], in, c->x[2], in, 0, u, r);
     lora_scale(u, rows * r, c->num[0]);
-    memcpy(c->y, c->x[0], (size_t)(rows * out) * sizeof(pf_real));
+    PFK(copy)(threads, c->y, c->x[0], rows * out);
     PFK(gemm)(threads, false, true, rows, out, r, u, r, c->x[3], r, 1, c->y, out);
     return PF_OK;
 }
@@ -46,7 +46,7 @@ static pf_status lora_backward(pfi_call *c) {
     pf_real *du = c->scratch;
     pf_real beta[4];
     for (int i = 0; i < 4; i++) beta[i] = c->fresh[i] ? 0 : 1;
-    if (c->dx[0] && c->fresh[0]) memcpy(c->dx[0], c->dy, (size_t)(rows * out) * sizeof(pf_real));
+    if (c->dx[0] && c->fresh[0]) PFK(copy)(threads, c->dx[0], c->dy, rows * out);
     if (c->dx[0] && !c->fresh[0]) PFK(accumulate)(threads, c->dx[0], c->dy, rows * out);
     if (c->dx[3]) PFK(gemm)(threads, true, false, out, r, rows, c->dy, out, c->saved[0], r, beta[3], c->dx[3], r);
     if (!c->dx[1] && !c->dx[2]) return PF_OK;
