@@ -94,7 +94,7 @@ static int by_weight(const void *a, const void *b) {
 
 static int32_t naive_draw(const float *z, const pf_generate_options *o, double u) {
     static const float *order[MANY];
-    double p[MANY], total = 0, reached = 0, at = 0;
+    double p[MANY] = {0}, total = 0, reached = 0, at = 0;
     int n = o->top_k > 0 ? o->top_k : MANY, keep = 0;
     for (int i = 0; i < MANY; i++) order[i] = &z[i];
     qsort(order, MANY, sizeof *order, by_weight);
