@@ -178,20 +178,36 @@ static pf_status tape_node_backward(pf_tensor *t) {
     return s;
 }
 
-static pf_status tape_run(pf_tensor *root, tape_list *l) {
-    pf_tensor *g = pfi_grad_of(root);
-    if (!g) return PF_NOMEM;
-    pfi_set(g, 0, 1);
+/* History is used once, and t is let go of with it: activations go as soon as they can. */
+static void tape_cut(pf_tensor *t) {
+    pf_tensor_zero_grad(t);
+    pfi_call_free(t->node);
+    t->node = NULL;
+    t->needs_grad = false;
+    pf_tensor_free(t);
+}
+
+static pf_status tape_run(tape_list *l) {
     qsort(l->at, l->len, sizeof *l->at, tape_newest_first);
     for (size_t i = 0; i < l->len; i++) {
         pf_tensor *t = l->at[i];
         if (t->grad) PF_TRY(tape_node_backward(t));
-        pf_tensor_zero_grad(t);
-        pfi_call_free(t->node); /* history is used once; activations go as soon as they can */
-        t->node = NULL;
-        t->needs_grad = false;
+        l->at[i] = NULL;
+        tape_cut(t);
     }
     return PF_OK;
+}
+
+/* backward from a root that has its gradient */
+static pf_status tape_from(pf_tensor *root) {
+    pf_ctx *ctx = root->ctx;
+    tape_list l = {0};
+    pf_status s = tape_collect(ctx, &l, root);
+    for (size_t i = 0; i < l.len; i++) l.at[i]->mark = false;
+    if (s == PF_OK) s = tape_run(&l);
+    for (size_t i = 0; i < l.len; i++) pf_tensor_free(l.at[i]);
+    pfi_free(ctx, l.at);
+    return s;
 }
 
 pf_status pf_backward(pf_tensor *root) {
@@ -205,11 +221,10 @@ pf_status pf_backward(pf_tensor *root) {
         return pfi_fail(ctx, PF_STATE,
                         "backward: no history; nothing below needs a gradient, recording was off, or backward already "
                         "ran");
-    tape_list l = {0};
-    pf_status s = tape_collect(ctx, &l, root);
-    for (size_t i = 0; i < l.len; i++) l.at[i]->mark = false;
-    if (s == PF_OK) s = tape_run(root, &l);
-    for (size_t i = 0; i < l.len; i++) pf_tensor_free(l.at[i]);
-    pfi_free(ctx, l.at);
+    pf_tensor *g = pfi_grad_of(root);
+    if (!g) return PF_NOMEM;
+    pfi_set(g, 0, 1);
+    pf_status s = tape_from(root);
+    if (s != PF_OK) pf_tensor_zero_grad(root);
     return s;
 }
