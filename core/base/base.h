@@ -33,6 +33,7 @@ struct pf_ctx {
     int threads;
     volatile int cancelled;
     bool recording;
+    bool again;       /* backward is making a history again that was not kept */
     uint64_t seq;     /* next node number: nodes run backward in decreasing order */
     pfi_step *step;   /* innermost open step */
     pf_tensor *dying; /* tensors that are being freed */

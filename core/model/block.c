@@ -122,6 +122,41 @@ static pf_tensor *layer_block(pfi_run *r, int64_t layer, pf_tensor *x) {
     return y;
 }
 
+/* ---- computing a layer again ---- */
+
+typedef struct layer_again {
+    pfi_again again;
+    pfi_run *run;
+    int64_t layer;
+} layer_again;
+
+static pf_status layer_again_run(pfi_again *a, pf_tensor *x, pf_tensor *dy) {
+    layer_again *l = (layer_again *)a;
+    l->run->begin(l->run);
+    pf_tensor *y = layer_block(l->run, l->layer, x);
+    if (y) return pfi_backward_from(y, dy);
+    pf_tensor_free(dy);
+    return l->run->m->ctx->code;
+}
+
+static void layer_again_drop(pfi_again *a) {
+    pfi_run *r = ((layer_again *)a)->run;
+    pfi_free(r->m->ctx, a);
+    r->drop(r);
+}
+
+/* y = the layer of x: its history goes, if there is one */
+static pf_status layer_forget(pfi_run *r, int64_t layer, pf_tensor *x, pf_tensor *y) {
+    if (!y->node) return PF_OK;
+    layer_again *l = pfi_calloc(r->m->ctx, 1, sizeof *l);
+    if (!l) return PF_NOMEM;
+    *l = (layer_again){{layer_again_run, layer_again_drop}, r, layer};
+    r->hold(r);
+    return pfi_again_set(y, x, &l->again);
+}
+
+/* ---- the whole ---- */
+
 /* what goes into the first layer. Owned by caller. */
 static pf_tensor *run_embedding(pfi_run *r, pf_tensor *token) {
     pf_model *m = r->m;
@@ -140,6 +175,10 @@ pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token) {
     pf_tensor *x = run_embedding(r, token);
     for (int64_t i = 0; x && i < m->config.layers; i++) {
         pf_tensor *y = layer_block(r, i, x);
+        if (y && i < r->recompute && layer_forget(r, i, x, y) != PF_OK) {
+            pf_tensor_free(y);
+            y = NULL;
+        }
         pf_tensor_free(x);
         x = y;
     }

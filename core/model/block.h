@@ -15,6 +15,12 @@ struct pfi_run {
     pf_tensor *(*linear)(pfi_run *r, pf_tensor *x, const pfi_linear *l);
     /* q[T, H, D], k and v[T, G, D] of a layer to [T, H, D] */
     pf_tensor *(*attention)(pfi_run *r, int64_t layer, pf_tensor *q, pf_tensor *k, pf_tensor *v);
+    /* The first of the layers, this many, keep their input alone and are computed again in backward, if the pass can
+     * live as long: hold is one hold more on it, begin comes before a layer is computed again. */
+    int64_t recompute;
+    void (*hold)(pfi_run *r);
+    void (*drop)(pfi_run *r);
+    void (*begin)(pfi_run *r);
 };
 
 /* hidden states [T, C] after the last norm for token[T]. Owned by caller. err NOMEM, RANGE */

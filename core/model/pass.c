@@ -139,7 +139,10 @@ static pf_tensor *pass_ids(pfi_pass *p, const int32_t *ids, int64_t n) {
 
 pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r) {
     const pfi_config *c = &p->m->config;
-    pass_run a = {.run = {p->m, NULL, p->is_long, pass_linear, pass_attention}, .pass = p, .rows = r, .longest = 1};
+    pass_run a = {.run = {.m = p->m, .is_long = p->is_long, .linear = pass_linear, .attention = pass_attention},
+                  .pass = p,
+                  .rows = r,
+                  .longest = 1};
     for (int64_t i = 0; i < r->n; i++) a.longest = PFI_MAX(a.longest, r->len[i]);
     a.scores = pfi_alloc_data(p->ctx, (size_t)(p->ctx->threads * (c->heads / c->kv_heads) * a.longest) * sizeof(float));
     pf_tensor *token = pass_ids(p, r->token, r->n);

@@ -5,7 +5,9 @@
 
 typedef struct forest_run {
     pfi_run run;
+    long holds;
     pf_tensor *start, *parent;
+    uint64_t stream; /* of dropout */
 } forest_run;
 
 static pf_tensor *forest_linear(pfi_run *r, pf_tensor *x, const pfi_linear *l) {
@@ -20,12 +22,38 @@ static pf_tensor *forest_attention(pfi_run *r, int64_t layer, pf_tensor *q, pf_t
     return pfi_apply(r->m->ctx, "attention", (pf_tensor *[]){q, k, v, f->start, f->parent}, numbers, NULL, 0);
 }
 
+static void forest_hold(pfi_run *r) { ((forest_run *)r)->holds++; }
+
+static void forest_drop(pfi_run *r) {
+    forest_run *f = (forest_run *)r;
+    if (--f->holds > 0) return;
+    pf_model *m = r->m;
+    pf_tensor_free(r->position);
+    pf_tensor_free(f->start);
+    pf_tensor_free(f->parent);
+    pfi_free(m->ctx, f);
+    pf_model_free(m);
+}
+
+static void forest_begin(pfi_run *r) {
+    if (r->m->adapter) r->m->adapter->stream = ((forest_run *)r)->stream;
+}
+
 /* hidden states [nodes, C] after the last norm, for nodes of a forest (token, position [nodes]; start, parent). */
 static pf_tensor *forest_hidden(pf_model *m, bool is_long, pf_tensor *token, pf_tensor *position, pf_tensor *start,
                                 pf_tensor *parent) {
-    forest_run f = {{m, position, is_long, forest_linear, forest_attention}, start, parent};
+    forest_run *f = pfi_calloc(m->ctx, 1, sizeof *f);
+    if (!f) return NULL;
     pfi_adapter_begin(m);
-    return pfi_run_hidden(&f.run, token);
+    *f = (forest_run){.run = {pf_model_retain(m), pf_tensor_retain(position), is_long, forest_linear, forest_attention,
+                              m->recompute, forest_hold, forest_drop, forest_begin},
+                      .holds = 1,
+                      .start = pf_tensor_retain(start),
+                      .parent = pf_tensor_retain(parent),
+                      .stream = m->adapter ? m->adapter->stream : 0};
+    pf_tensor *h = pfi_run_hidden(&f->run, token);
+    forest_drop(&f->run);
+    return h;
 }
 
 pf_status pfi_model_check_length(const pf_model *m, int64_t tokens, const char *what) {

@@ -11,6 +11,7 @@ void pfi_call_free(pfi_call *c) {
     pf_ctx *ctx = c->ctx;
     for (int i = 0; i < c->n_in; i++) pf_tensor_free(c->in[i]);
     for (int i = 0; i < PFI_MAX_SAVED; i++) pfi_free(ctx, c->saved[i]);
+    if (c->again) c->again->drop(c->again);
     pfi_free(ctx, c);
 }
 
@@ -163,13 +164,14 @@ static double apply_bytes(const pf_tensor *t) { return t ? (double)pfi_dtype_byt
 
 void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start) {
     if (!c->ctx->observer) return;
+    const bool again = c->ctx->again && !backward;
     double bytes = apply_bytes(y);
     for (int i = 0; i < c->n_in; i++) bytes += apply_bytes(c->in[i]) * (backward && c->wants[i] ? 2 : 1);
     pfi_observe_end(c->ctx, start,
                     (pf_event){.name = c->op->info.name,
-                               .backward = backward,
+                               .backward = backward || again,
                                .layer = c->layer,
-                               .flops = c->op->flops ? c->op->flops(c, backward) : 0,
+                               .flops = c->op->flops && !again ? c->op->flops(c, backward) : 0,
                                .bytes = bytes});
 }
 

@@ -10,6 +10,7 @@
 enum { PFI_MAX_SAVED = 3 };
 
 typedef struct pfi_op pfi_op;
+typedef struct pfi_again pfi_again;
 
 /* One application. The shape stage reads in[] and num[], checks, and fills nd, dim, saved_bytes and scratch_bytes;
  * forward fills y and saved; backward ADDS into the dx[i] that are not NULL, or writes those that are fresh. All data
@@ -41,6 +42,15 @@ struct pfi_call {
     bool fresh[PF_MAX_INPUTS]; /* dx[i] holds nothing yet; only where the operation says that it writes */
     void *saved[PFI_MAX_SAVED];
     void *scratch;
+    pfi_again *again; /* not an operation: a history that was not kept, and in[0] what it began with, if anything */
+};
+
+/* What makes a history again when backward comes to it, instead of memory from forward to backward. */
+struct pfi_again {
+    /* Compute the result again, recorded, and pfi_backward_from it. x: what was in[0], as a leaf; dy: the gradient of
+     * the result, taken over. */
+    pf_status (*run)(pfi_again *a, pf_tensor *x, pf_tensor *dy);
+    void (*drop)(pfi_again *a);
 };
 
 typedef pf_status (*pfi_stage)(pfi_call *c);
@@ -100,6 +110,12 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
 /* tell the observer of an application, y its result, that began at start */
 void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start);
 void pfi_call_free(pfi_call *c); /* drops the inputs and what was saved */
+
+/* tape.c: let go of y's history; backward makes it again from x (NULL: from leaves alone). a is taken over, in any
+ * case. The gradients have the same bits as if the history had been kept. err NOMEM */
+pf_status pfi_again_set(pf_tensor *y, pf_tensor *x, pfi_again *a);
+/* backward from y, whose gradient is dy; both are taken over. Without history nothing happens. err as pf_backward */
+pf_status pfi_backward_from(pf_tensor *y, pf_tensor *dy);
 
 /* Helpers for shape stages. */
 pf_status pfi_shape_like(pfi_call *c, int input); /* result has input's shape */

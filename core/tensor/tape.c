@@ -187,13 +187,55 @@ static void tape_cut(pf_tensor *t) {
     pf_tensor_free(t);
 }
 
+/* A leaf stands for the input, with the gradient that it has so far. */
+static pf_status tape_again_from(pfi_call *c, pf_tensor *dy) {
+    pf_tensor *x = c->in[0], *leaf = x ? pf_tensor_detach(x) : NULL;
+    if (x && !leaf) {
+        pf_tensor_free(dy);
+        return c->ctx->code;
+    }
+    if (leaf) {
+        leaf->needs_grad = x->needs_grad;
+        leaf->grad = x->grad;
+        x->grad = NULL;
+    }
+    pf_status s = c->again->run(c->again, leaf, dy);
+    if (leaf) {
+        x->grad = leaf->grad;
+        leaf->grad = NULL;
+    }
+    pf_tensor_free(leaf);
+    return s;
+}
+
+/* t goes before its history is made: that computes its values a second time */
+static pf_status tape_again(pf_tensor *t) {
+    pf_ctx *ctx = t->ctx;
+    pfi_call *c = t->node;
+    pf_tensor *dy = t->grad;
+    const bool recording = pf_set_recording(ctx, true), again = ctx->again;
+    t->node = NULL;
+    t->grad = NULL;
+    tape_cut(t);
+    ctx->again = true;
+    pf_status s = tape_again_from(c, dy);
+    ctx->again = again;
+    pf_set_recording(ctx, recording);
+    pfi_call_free(c);
+    return s;
+}
+
 static pf_status tape_run(tape_list *l) {
     qsort(l->at, l->len, sizeof *l->at, tape_newest_first);
     for (size_t i = 0; i < l->len; i++) {
         pf_tensor *t = l->at[i];
-        if (t->grad) PF_TRY(tape_node_backward(t));
+        const bool again = t->node->again && t->grad;
+        if (t->grad && !again) PF_TRY(tape_node_backward(t));
         l->at[i] = NULL;
-        tape_cut(t);
+        if (again)
+            PF_TRY(tape_again(t));
+        else
+            tape_cut(t);
     }
     return PF_OK;
 }
@@ -209,6 +251,45 @@ static pf_status tape_from(pf_tensor *root) {
     pfi_free(ctx, l.at);
     return s;
 }
+
+pf_status pfi_backward_from(pf_tensor *y, pf_tensor *dy) {
+    pf_status s = PF_OK;
+    if (y->node) {
+        y->grad = dy;
+        dy = NULL;
+        s = tape_from(y);
+    }
+    pf_tensor_free(dy);
+    pf_tensor_free(y);
+    return s;
+}
+
+/* ---- histories that are made again ---- */
+
+static const pfi_op tape_op = {.info.name = "again"};
+
+pf_status pfi_again_set(pf_tensor *y, pf_tensor *x, pfi_again *a) {
+    pf_ctx *ctx = y->ctx;
+    pfi_call *c = pfi_calloc(ctx, 1, sizeof *c);
+    if (!c) {
+        a->drop(a);
+        return PF_NOMEM;
+    }
+    c->op = &tape_op;
+    c->ctx = ctx;
+    c->layer = ctx->layer;
+    c->seq = ctx->seq++;
+    c->again = a;
+    c->in[0] = pf_tensor_retain(x);
+    c->n_in = x != NULL;
+    c->wants[0] = x && x->needs_grad;
+    pfi_call_free(y->node);
+    y->node = c;
+    y->needs_grad = true;
+    return PF_OK;
+}
+
+/* ---- the door ---- */
 
 pf_status pf_backward(pf_tensor *root) {
     if (!root) return PF_STATE; /* the message of the failure that made it NULL stays */

@@ -101,6 +101,7 @@ pf_status pf_trainer_new(pf_model *m, const pf_trainer_options *o, pf_trainer **
     pf_status s = pfi_trainer_make(ctx, params, n, o, out);
     if (s == PF_OK) {
         (*out)->model = pf_model_retain(m);
+        m->recompute = o->recompute;
         pfi_adapter_at(m, 0);
     }
     pfi_free(ctx, params);
@@ -117,6 +118,7 @@ void pf_trainer_free(pf_trainer *t) {
         pf_tensor_free(item->m);
         pf_tensor_free(item->v);
     }
+    if (t->model) t->model->recompute = 0;
     pf_model_free(t->model);
     pfi_free(ctx, t->item);
     pfi_free(ctx, t->block);
