@@ -453,7 +453,9 @@ typedef struct pf_trainer_options {
     int64_t steps;        /* length of the run, which the schedule needs */
     double clip;          /* largest global gradient norm; 0: no clipping */
     int bad_steps;        /* non-finite steps in a row after which to stop; 0: 5 */
-    int64_t recompute; /* the first of the layers, this many, are computed again in backward: less memory, same bits */
+    /* Less memory for more time: the first of the layers, this many, are computed again in backward, with the same
+     * bits; batches of more than part tokens (0: none) are computed in parts, and these again in backward. */
+    int64_t recompute, part;
     const pf_param_group *groups;
     int n_groups;
 } pf_trainer_options;

@@ -27,4 +27,15 @@ struct pf_batch {
 /* the nodes from the root to `node`, in order, into path; returns how many. path has room for b->longest. */
 int64_t pfi_forest_path(const pf_batch *b, int32_t node, int32_t *path);
 
+/* A batch of some of a batch's sequences: entry e of it is entry from[e] of the whole. */
+typedef struct pfi_part {
+    pf_batch *batch;
+    int64_t *from; /* [batch->entries] */
+} pfi_part;
+
+/* b in parts of at most `most` nodes each, or of one sequence that has more: sequences that begin alike together, in
+ * the order of their nodes. err NOMEM. *out owned by caller: n parts, freed by pfi_forest_parts_free */
+pf_status pfi_forest_parts(const pf_batch *b, int64_t most, pfi_part **out, int64_t *n);
+void pfi_forest_parts_free(pf_ctx *ctx, pfi_part *p, int64_t n); /* NULL is fine */
+
 #endif

@@ -92,7 +92,7 @@ pf_status pfi_adapter_copy(const pf_model *from, pf_model *to);
 /* a parameter by its name in the file, NULL if there is none */
 pf_tensor *pfi_adapter_find(const pfi_adapter *a, const char *name);
 
-/* adapter_run.c: a forward pass begins: draws the stream of its dropout */
+/* adapter_run.c: a forward pass begins: draws the stream of its dropout, unless it is one that is computed again */
 void pfi_adapter_begin(pf_model *m);
 /* step number step of training begins: dropout draws what it would have drawn without an interruption */
 void pfi_adapter_at(pf_model *m, int64_t step);

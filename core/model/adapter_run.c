@@ -16,7 +16,7 @@ void pfi_adapter_at(pf_model *m, int64_t step) {
 
 void pfi_adapter_begin(pf_model *m) {
     pfi_adapter *a = m->adapter;
-    if (!a || !m->ctx->recording || a->dropout == 0) return;
+    if (!a || !m->ctx->recording || m->ctx->again || a->dropout == 0) return;
     const uint64_t place[] = {a->step, a->part++};
     a->stream = pfi_hash64(0, place, sizeof place);
 }

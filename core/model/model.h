@@ -124,7 +124,9 @@ struct pf_model {
     pf_tensor **parameter; /* what stands in slot i, named */
     int n_parameters;      /* so far made */
     pfi_adapter *adapter;  /* NULL: none */
-    int64_t recompute;     /* the first of the layers that are computed again in backward; set by a trainer */
+    /* set by a trainer: the first of the layers, this many, are computed again in backward; a batch of more nodes than
+     * part (0: any) is computed in parts */
+    int64_t recompute, part;
     pf_tensor *freq[2][2]; /* of config.rope: which, and for short or long sequences; NULL if not used */
     pf_tensor *scale;      /* config.embedding_scale as a tensor */
     pf_tensor **aside;     /* tensors of the files that take no part but are saved again, named */

@@ -1,6 +1,7 @@
 /* The forward pass on a forest: every distinct (prefix, token) once, forward and backward. */
 #include "model/adapter.h"
 #include "model/block.h"
+#include "model/parts.h"
 #include "op/op.h"
 
 typedef struct forest_run {
@@ -73,10 +74,8 @@ pf_status pfi_model_is_long(const pf_model *m, int64_t shortest, int64_t longest
                     what, (long long)shortest, (long long)longest, (long long)original);
 }
 
-pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stats) {
-    if (stats) *stats = NULL;
+pf_tensor *pfi_whole_logp(pf_model *m, const pf_batch *b, pf_tensor **stats) {
     bool is_long;
-    if (pfi_model_check_length(m, b->longest, "a sequence of the batch") != PF_OK) return NULL;
     if (pfi_model_is_long(m, b->shortest + 1, b->longest + 1, "the batch", &is_long) != PF_OK) return NULL;
     pf_tensor *h = forest_hidden(m, is_long, b->token, b->position, b->start, b->parent);
     pf_tensor *in[] = {h, m->head.w, b->node, b->target};
@@ -87,6 +86,15 @@ pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stats) {
     }
     pf_tensor_free(h);
     return logp;
+}
+
+pf_tensor *pf_model_logp(pf_model *m, const pf_batch *b, pf_tensor **stats) {
+    bool is_long;
+    if (stats) *stats = NULL;
+    if (pfi_model_check_length(m, b->longest, "a sequence of the batch") != PF_OK) return NULL;
+    if (m->part == 0 || b->nodes <= m->part || b->sequences == 1) return pfi_whole_logp(m, b, stats);
+    if (pfi_model_is_long(m, b->shortest + 1, b->longest + 1, "the batch", &is_long) != PF_OK) return NULL;
+    return pfi_parts_logp(m, b, stats);
 }
 
 pf_tensor *pfi_model_cap(const pf_model *m, pf_tensor *logits) {

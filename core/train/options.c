@@ -71,8 +71,9 @@ pf_status pfi_train_check(pf_ctx *ctx, const pf_trainer_options *o, pfi_optimize
         return pfi_fail(ctx, PF_RANGE, "steps is %lld: the schedule \"%s\" needs the length of the run",
                         (long long)o->steps, o->schedule);
     if (o->bad_steps < 0) return pfi_fail(ctx, PF_RANGE, "bad_steps must be 0 (for 5) or more, got %d", o->bad_steps);
-    if (o->recompute < 0)
-        return pfi_fail(ctx, PF_RANGE, "recompute must be 0 or more layers, got %lld", (long long)o->recompute);
+    if (o->recompute < 0 || o->part < 0)
+        return pfi_fail(ctx, PF_RANGE, "%s must be 0 or more %s, got %lld", o->recompute < 0 ? "recompute" : "part",
+                        o->recompute < 0 ? "layers" : "tokens", (long long)(o->recompute < 0 ? o->recompute : o->part));
     return options_groups(ctx, o);
 }
 

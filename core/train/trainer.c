@@ -102,6 +102,7 @@ pf_status pf_trainer_new(pf_model *m, const pf_trainer_options *o, pf_trainer **
     if (s == PF_OK) {
         (*out)->model = pf_model_retain(m);
         m->recompute = o->recompute;
+        m->part = o->part;
         pfi_adapter_at(m, 0);
     }
     pfi_free(ctx, params);
@@ -118,7 +119,7 @@ void pf_trainer_free(pf_trainer *t) {
         pf_tensor_free(item->m);
         pf_tensor_free(item->v);
     }
-    if (t->model) t->model->recompute = 0;
+    if (t->model) t->model->recompute = t->model->part = 0;
     pf_model_free(t->model);
     pfi_free(ctx, t->item);
     pfi_free(ctx, t->block);

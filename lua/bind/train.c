@@ -56,9 +56,9 @@ static const pf_param_group *train_push_groups(lua_State *L, int idx, const pf_t
 }
 
 static pf_trainer_options train_push_options(lua_State *L, int idx) {
-    static const char *const names[] = {"optimizer",    "lr",        "beta1",    "beta2",     "eps",
-                                        "weight_decay", "momentum",  "schedule", "warmup",    "steps",
-                                        "clip",         "bad_steps", "groups",   "recompute", NULL};
+    static const char *const names[] = {"optimizer", "lr",        "beta1",  "beta2", "eps",  "weight_decay",
+                                        "momentum",  "schedule",  "warmup", "steps", "clip", "bad_steps",
+                                        "groups",    "recompute", "part",   NULL};
     const char *w = "trainer";
     lpf_check_options(L, idx, w, names);
     pf_trainer_options o = pf_trainer_defaults();
@@ -75,6 +75,7 @@ static pf_trainer_options train_push_options(lua_State *L, int idx) {
     o.clip = lpf_check_number(L, idx, w, "clip", o.clip);
     o.bad_steps = (int)lpf_check_integer(L, idx, w, "bad_steps", o.bad_steps);
     o.recompute = lpf_check_integer(L, idx, w, "recompute", o.recompute);
+    o.part = lpf_check_integer(L, idx, w, "part", o.part);
     o.groups = train_push_groups(L, idx, &o, &o.n_groups);
     return o;
 }

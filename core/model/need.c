@@ -1,0 +1,211 @@
+/* What a recorded pass takes. The formulas follow block.c, operation by operation: a result is kept if an operation
+ * with a history reads it, and that is nearly all of them. Test: what they say against what is measured, in every
+ * family. */
+#include "model/need.h"
+
+#include "kernel/kernel.h"
+#include "model/adapter.h"
+
+/* as token_logp.h cuts its work */
+enum { NEED_STRIP_BYTES = 8 << 20, NEED_ROWS = 1024, NEED_COLS = 256 };
+
+/* Backward comes to the parameters of a layer in this order. */
+enum { NEED_DOWN, NEED_MIDDLE, NEED_FIRST, NEED_PLACES };
+
+typedef struct need {
+    const pf_model *m;
+    pfi_load load;
+    int64_t lowest; /* the first layer that has a history; config.layers: none */
+    bool embedded;  /* the embeddings have one */
+    /* bytes of the parameters' gradients: of a layer; of the embeddings, if the head has a weight of its own; all */
+    size_t gradient[PFI_MAX_LAYERS][NEED_PLACES], below, all;
+} need;
+
+/* ---- values a token ---- */
+
+/* what a product and its adapter make */
+static int64_t need_linear(const pf_model *m, const pfi_linear *l) {
+    const int64_t out = l->w->dim[0], in = l->w->dim[1];
+    if (!l->lora) return out;
+    const bool dropped = m->adapter->dropout > 0;
+    int64_t n = 2 * out + l->lora->rank + (dropped ? in : 0);
+    if (l->lora->magnitude) n += out + (l->b || dropped ? out : 0) + (dropped ? 2 * out : 0);
+    return n;
+}
+
+static int64_t need_attention(const pf_model *m, const pfi_layer *l, int64_t layer) {
+    const pfi_config *c = &m->config;
+    const int64_t A = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
+    const int flags = c->layer[layer];
+    const int64_t turned = flags & PFI_LAYER_STILL ? 0 : c->rope[flags & PFI_LAYER_LOCAL ? 1 : 0].channels;
+    int64_t n = c->fused ? need_linear(m, &l->qkv) + A + 2 * K
+                         : need_linear(m, &l->q) + need_linear(m, &l->k) + need_linear(m, &l->v);
+    if (l->q_norm.w) n += A + K + c->heads + c->kv_heads;
+    if (turned) n += A + K + 2 * turned;
+    return n + A + c->heads + need_linear(m, &l->o);
+}
+
+static int64_t need_ffn(const pf_model *m, const pfi_layer *l) {
+    const pfi_config *c = &m->config;
+    int64_t n = need_linear(m, &l->down) + c->ffn;
+    if (!c->gated) return n + need_linear(m, &l->up);
+    if (c->act != PFI_SILU) n += c->ffn;
+    return n +
+           (c->fused ? need_linear(m, &l->gate_up) + 2 * c->ffn : need_linear(m, &l->gate) + need_linear(m, &l->up));
+}
+
+/* a layer's history, its result included */
+static int64_t need_layer(const pf_model *m, int64_t layer) {
+    const pfi_layer *l = &m->layer[layer];
+    const pfi_norm *norm[] = {&l->norm_attention, &l->norm_attention_out, &l->norm_ffn, &l->norm_ffn_out};
+    int64_t n = 2 * m->config.hidden;
+    for (int i = 0; i < PFI_COUNT(norm); i++) n += norm[i]->w ? m->config.hidden + 1 + m->config.centred : 0;
+    return n + need_attention(m, l, layer) + need_ffn(m, l);
+}
+
+/* What the gradients within a layer take at two moments, less what is let go of until then: at the feed-forward's
+ * activation, where its gradient and those of what it came from are there at once (or at the sum before, if that is
+ * more), and at attention. */
+static int64_t need_at_act(const pf_model *m, const pfi_layer *l) {
+    const pfi_config *c = &m->config;
+    const bool three = c->gated || (l->down.lora && m->adapter->dropout > 0);
+    return PFI_MAX((three ? 3 : 2) * c->ffn - need_linear(m, &l->down), 3 * c->hidden);
+}
+
+static int64_t need_at_attention(const pf_model *m, const pfi_layer *l) {
+    const pfi_config *c = &m->config;
+    return 2 * (c->heads + c->kv_heads) * c->head_dim - need_ffn(m, l) - need_linear(m, &l->o);
+}
+
+/* ---- bytes ---- */
+
+static size_t need_real(const need *n) { return pfi_dtype_size(n->m->dtype); }
+
+/* part of a matrix in a storage type, widened */
+static size_t need_panel(const pf_tensor *w) { return pfk_linear_scratch_f32(w->dtype, w->dim[0], w->dim[1]); }
+
+/* a strip of the head: its logits (with their slopes under a cap), the rows it takes, and a panel of the head widened
+ */
+static size_t need_strip(const need *n) {
+    const pfi_config *c = &n->m->config;
+    const size_t real = need_real(n);
+    const int64_t rows = PFI_MIN(n->load.entries, (int64_t)NEED_ROWS);
+    const int64_t fit = NEED_STRIP_BYTES / (int64_t)real / PFI_MAX(rows, 1) / NEED_COLS * NEED_COLS;
+    const int64_t width = PFI_MIN(fit, c->vocab);
+    return (size_t)(rows * (width * (c->head_cap > 0 ? 2 : 1) + c->hidden + 4)) * real + need_panel(n->m->head.w);
+}
+
+static size_t need_scratch(const need *n) {
+    const pfi_config *c = &n->m->config;
+    const pfk_attention_f32 a = {
+        .H = c->heads, .G = c->kv_heads, .D = c->head_dim, .longest = n->load.longest, .threads = n->m->ctx->threads};
+    return pfk_attention_scratch_f32(&a) / sizeof(float) * need_real(n);
+}
+
+/* where a place in the model is: layer from 0, -1 outside of them */
+static int64_t need_layer_of(const pf_model *m, const void *place) {
+    const char *p = place, *first = (const char *)m->layer;
+    const char *end = (const char *)(m->layer + m->config.layers);
+    return p >= first && p < end ? (p - first) / (int64_t)sizeof *m->layer : -1;
+}
+
+/* when backward comes to a place in a layer */
+static int need_place_of(const pf_model *m, const void *place, int64_t layer) {
+    const size_t at = (size_t)((const char *)place - (const char *)&m->layer[layer]);
+    return at >= offsetof(pfi_layer, down) ? NEED_DOWN : at >= offsetof(pfi_layer, o) ? NEED_MIDDLE : NEED_FIRST;
+}
+
+/* place: the parameter's in the model */
+static void need_trained(need *n, const pf_tensor *w, const void *place, bool below) {
+    if (!w || !w->needs_grad) return;
+    const int64_t layer = need_layer_of(n->m, place);
+    const size_t bytes = pfi_dtype_bytes(w->dtype, pfi_numel(w));
+    n->all += bytes;
+    if (layer >= 0) n->gradient[layer][need_place_of(n->m, place, layer)] += bytes;
+    if (below && w != n->m->head.w) n->below += bytes;
+    n->lowest = PFI_MIN(n->lowest, layer >= 0 ? layer : below ? 0 : n->lowest);
+    n->embedded = n->embedded || below;
+}
+
+static void need_open(need *n, const pf_model *m, pfi_load load) {
+    *n = (need){.m = m, .load = load, .lowest = m->config.layers};
+    for (int i = 0; i < m->slots.n; i++) {
+        pf_tensor *const *field = m->slots.slot[i].field;
+        need_trained(n, *field, field, *field == m->embedding || *field == m->position);
+    }
+    for (int i = 0; m->adapter && i < m->adapter->n_lora; i++) {
+        const pfi_lora *l = &m->adapter->lora[i];
+        const pf_tensor *own[] = {l->a, l->b, l->magnitude};
+        for (int k = 0; k < PFI_COUNT(own); k++) need_trained(n, own[k], l->on, false);
+    }
+}
+
+/* what a layer keeps until backward comes to it */
+static size_t need_held(const need *n, int64_t layer, int64_t recompute) {
+    if (layer < n->lowest) return 0;
+    const int64_t values = layer < recompute ? n->m->config.hidden : need_layer(n->m, layer);
+    return (size_t)(values * n->load.nodes) * need_real(n);
+}
+
+/* ... and the head: its input, and of every entry the mean row of the head and a number */
+static size_t need_head(const need *n) {
+    const int64_t C = n->m->config.hidden;
+    return (size_t)(n->load.nodes * (C + 1) + n->load.entries * (C + 2)) * need_real(n);
+}
+
+static size_t need_kept(const need *n, int64_t recompute) {
+    /* what goes into the first layer, and what that was made of */
+    const int64_t rows = n->load.nodes * (n->embedded ? 1 + (n->m->scale != NULL) + 2 * (n->m->position != NULL) : 1);
+    size_t sum = (size_t)(rows * n->m->config.hidden) * need_real(n);
+    for (int64_t i = 0; i < n->m->config.layers; i++) sum += need_held(n, i, recompute);
+    return sum;
+}
+
+size_t pfi_need_kept(const pf_model *m, pfi_load load, int64_t recompute) {
+    need n;
+    need_open(&n, m, load);
+    return need_kept(&n, recompute) + need_head(&n);
+}
+
+size_t pfi_need_gradients(const pf_model *m) {
+    need n;
+    need_open(&n, m, (pfi_load){0});
+    return n.all;
+}
+
+/* the largest that backward of a layer takes. held: what all layers keep up to this one; grads: gradients so far, to
+ * which the layer's are added unless they are all there */
+static size_t need_backward(const need *n, int64_t layer, size_t held, size_t *grads, bool all) {
+    const pfi_layer *l = &n->m->layer[layer];
+    const int64_t nodes = n->load.nodes * (int64_t)need_real(n);
+    const size_t *own = n->gradient[layer];
+    const size_t down = all ? 0 : own[NEED_DOWN], middle = all ? 0 : own[NEED_MIDDLE],
+                 first = all ? 0 : own[NEED_FIRST];
+    const int64_t begun = (int64_t)(held + *grads + down);
+    *grads += down + middle + first;
+    const int64_t act = begun + need_at_act(n->m, l) * nodes + (int64_t)need_panel(l->down.w);
+    const int64_t attention = begun + (int64_t)middle + need_at_attention(n->m, l) * nodes + (int64_t)need_scratch(n);
+    return (size_t)PFI_MAX(act, attention);
+}
+
+/* The largest of: a layer without history; the end of forward, with the head; backward in each layer, from the last to
+ * the first; and its end, when all gradients are there. */
+size_t pfi_need(const pf_model *m, pfi_load load, int64_t recompute, bool gradients) {
+    need n;
+    need_open(&n, m, load);
+    const int64_t L = m->config.layers, C = m->config.hidden;
+    const size_t nodes = (size_t)load.nodes * need_real(&n);
+    size_t held = need_kept(&n, recompute), grads = n.all;
+    for (int64_t i = 0; i < L && !gradients; i++) /* the head's come first */
+        for (int k = 0; k < NEED_PLACES; k++) grads -= n.gradient[i][k];
+    if (!gradients) grads -= n.below;
+    size_t most = held + need_head(&n) + need_strip(&n) + nodes * (size_t)C + grads;
+    if (n.lowest > 0) most = PFI_MAX(most, (size_t)(need_layer(m, 0) + C) * nodes + need_scratch(&n));
+    for (int64_t i = L - 1; i >= n.lowest; i--) {
+        const size_t own = i < recompute ? (size_t)need_layer(m, i) * nodes : 0;
+        const size_t here = need_backward(&n, i, held + own, &grads, gradients);
+        most = PFI_MAX(most, here);
+        held -= need_held(&n, i, recompute);
+    }
+    return PFI_MAX(most, held + nodes * (size_t)C + n.all);
+}
