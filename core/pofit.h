@@ -360,7 +360,8 @@ PF_API void pf_batch_free(pf_batch *b); /* NULL is fine */
 /* "sequence" and "step" [T]: whose an entry is, sequence from 0, step from 1 (0: none); "target" [T]; "length"
  * [B]: entries a sequence, real. Borrowed; NULL: no such name */
 PF_API pf_tensor *pf_batch_tensor(const pf_batch *b, const char *name);
-/* "sequences", "entries", "tokens" (in all sequences), "nodes" (computed: distinct prefixes); -1: no such name */
+/* "sequences", "entries", "tokens" (in all sequences), "nodes" (computed: distinct prefixes), "longest" (tokens of the
+ * longest sequence that are computed); -1: no such name */
 PF_API int64_t pf_batch_size(const pf_batch *b, const char *name);
 
 /* logits [n, V] after each of n ids, differentiable. err RANGE (no id, an id beyond the vocabulary, or longer than the

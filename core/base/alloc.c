@@ -1,6 +1,7 @@
 /* Memory through the context's allocator, with sizes kept in front of each block so that freeing needs none. A training
  * step frees and asks for the same large blocks again and again: they wait here, so that the system does not have to
- * clear the pages of each anew. What is in use and what waits are together never more than was in use at the peak. */
+ * clear the pages of each anew. What is in use and what waits are together never more than was in use at the peak since
+ * the last pfi_trim. */
 #include "base/base.h"
 
 /* Stands right before the pointer handed out. raw: distance back to the allocator's own pointer. */
@@ -59,16 +60,19 @@ static void alloc_shrink(pf_ctx *ctx, size_t keep) {
         }
 }
 
-void pfi_trim(pf_ctx *ctx) { alloc_shrink(ctx, 0); }
+void pfi_trim(pf_ctx *ctx) {
+    alloc_shrink(ctx, 0);
+    ctx->high = ctx->used;
+}
 
 /* ---- blocks ---- */
 
 static void *alloc_new(pf_ctx *ctx, size_t total, size_t align) {
-    const size_t peak = PFI_MAX(ctx->peak, ctx->used + total);
-    alloc_shrink(ctx, peak - ctx->used - total);
+    const size_t high = PFI_MAX(ctx->high, ctx->used + total);
+    alloc_shrink(ctx, high - ctx->used - total);
     char *raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
     if (!raw && ctx->waiting) {
-        pfi_trim(ctx);
+        alloc_shrink(ctx, 0);
         raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
     }
     if (!raw) return NULL;
@@ -93,7 +97,8 @@ static void *alloc_aligned(pf_ctx *ctx, size_t size, size_t align) {
         return NULL;
     }
     ctx->used += alloc_head_of(p)->total;
-    ctx->peak = PFI_MAX(ctx->peak, ctx->used);
+    ctx->high = PFI_MAX(ctx->high, ctx->used);
+    ctx->peak = PFI_MAX(ctx->peak, ctx->high);
     return p;
 }
 

@@ -26,6 +26,7 @@ typedef struct pfi_step pfi_step; /* tensor/tape.c */
 struct pf_ctx {
     pf_allocator a;
     size_t used, peak; /* bytes in use now, and at most so far */
+    size_t high;       /* at most since pfi_trim */
     bool reuse;        /* large blocks that are freed wait to be used again */
     size_t waiting;    /* bytes of those */
     void *waits[PFI_CLASSES];
@@ -58,7 +59,7 @@ void *pfi_calloc(pf_ctx *ctx, size_t n, size_t size); /* cleared; checks n * siz
 void *pfi_realloc(pf_ctx *ctx, void *p, size_t size); /* p as it was on failure */
 void *pfi_alloc_data(pf_ctx *ctx, size_t size);       /* 64-byte aligned, not cleared */
 void pfi_free(pf_ctx *ctx, void *p);                  /* any of the above; NULL is fine */
-void pfi_trim(pf_ctx *ctx);                           /* gives the blocks that wait back to the allocator */
+void pfi_trim(pf_ctx *ctx); /* gives the blocks that wait back to the allocator; high begins anew */
 char *pfi_strndup(pf_ctx *ctx, const char *s, size_t n);
 char *pfi_format(pf_ctx *ctx, const char *fmt, ...) PF_FORMAT_ATTR(2, 3); /* owned text */
 

@@ -54,7 +54,7 @@ pf_status pf_open(pf_ctx **out, const pf_allocator *a) {
     if (!ctx) return PF_NOMEM;
     memset(ctx, 0, sizeof *ctx);
     ctx->a = use;
-    ctx->used = ctx->peak = sizeof *ctx;
+    ctx->used = ctx->peak = ctx->high = sizeof *ctx;
     ctx->holds = 1;
     ctx->reuse = ctx_reuse();
     ctx->recording = true;

@@ -179,6 +179,7 @@ int64_t pf_batch_size(const pf_batch *b, const char *name) {
     if (strcmp(name, "entries") == 0) return b->entries;
     if (strcmp(name, "tokens") == 0) return b->tokens;
     if (strcmp(name, "nodes") == 0) return b->nodes;
+    if (strcmp(name, "longest") == 0) return b->longest;
     return -1;
 }
 

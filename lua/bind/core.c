@@ -253,6 +253,14 @@ static int core_memory(lua_State *L) {
     return 2;
 }
 
+/* memory_high(again) -> bytes in use at most since memory_high(true) was called last, which gives back what waits */
+static int core_memory_high(lua_State *L) {
+    pf_ctx *ctx = lpf_ctx(L);
+    lua_pushinteger(L, (lua_Integer)ctx->high);
+    if (lua_toboolean(L, 1)) pfi_trim(ctx);
+    return 1;
+}
+
 static int core_threads(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
     lpf_check(L, pf_set_threads(lpf_ctx(L), n < 0 || n > INT_MAX ? -1 : (int)n));
@@ -265,9 +273,16 @@ static int core_version(lua_State *L) {
 }
 
 static const luaL_Reg core_functions[] = {
-    {"raise", core_raise},    {"refuse", core_refuse},   {"nearest", core_nearest},
-    {"memory", core_memory},  {"threads", core_threads}, {"version", core_version},
-    {"modules", lpf_modules}, {"source", lpf_source},    {NULL, NULL},
+    {"raise", core_raise},
+    {"refuse", core_refuse},
+    {"nearest", core_nearest},
+    {"memory", core_memory},
+    {"memory_high", core_memory_high},
+    {"threads", core_threads},
+    {"version", core_version},
+    {"modules", lpf_modules},
+    {"source", lpf_source},
+    {NULL, NULL},
 };
 
 int luaopen_pofit_core(lua_State *L) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "train/plan.h"
 
 typedef struct train_box {
     pf_trainer *t;
@@ -160,6 +161,47 @@ static int train_restore(lua_State *L) {
     return 1;
 }
 
+/* ---- memory ---- */
+
+static void train_number(lua_State *L, const char *name, size_t n) {
+    lua_pushinteger(L, (lua_Integer)n);
+    lua_setfield(L, -2, name);
+}
+
+/* t:plan{memory=, outside=, nodes=, entries=, longest=, several=} -> {recompute=, part=, weights=, optimizer=, rest=,
+ * gradients=, activations=, total=} */
+static int train_plan(lua_State *L) {
+    static const char *const names[] = {"memory", "outside", "nodes", "entries", "longest", "several", NULL};
+    pf_trainer *t = train_check(L);
+    lpf_check_options(L, 2, "plan", names);
+    int64_t n[5];
+    for (int i = 0; i < 5; i++) n[i] = lpf_check_integer(L, 2, "plan", names[i], 0);
+    lua_getfield(L, 2, "several");
+    const pfi_plan_asked asked = {
+        (size_t)PFI_MAX(n[0], 0), (size_t)PFI_MAX(n[1], 0), {n[2], n[3], n[4]}, lua_toboolean(L, -1)};
+    pfi_plan p;
+    lpf_check(L, pfi_train_plan(t, &asked, &p));
+    lua_createtable(L, 0, 8);
+    train_number(L, "recompute", (size_t)p.recompute);
+    train_number(L, "part", (size_t)p.part);
+    train_number(L, "weights", p.weights);
+    train_number(L, "optimizer", p.optimizer);
+    train_number(L, "rest", p.rest);
+    train_number(L, "gradients", p.gradients);
+    train_number(L, "activations", p.activations);
+    train_number(L, "total", p.total);
+    return 1;
+}
+
+/* t:follow(plan): batches are computed so from now on */
+static int train_follow(lua_State *L) {
+    pf_trainer *t = train_check(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    pfi_train_follow(t, &(pfi_plan){.recompute = lpf_check_integer(L, 2, "follow", "recompute", 0),
+                                    .part = lpf_check_integer(L, 2, "follow", "part", 0)});
+    return 0;
+}
+
 static int train_property(lua_State *L) {
     (void)L;
     return 0;
@@ -169,6 +211,8 @@ static const luaL_Reg train_methods[] = {{"accumulate", train_accumulate},
                                          {"step", train_step},
                                          {"save", train_save},
                                          {"restore", train_restore},
+                                         {"plan", train_plan},
+                                         {"follow", train_follow},
                                          {NULL, NULL}};
 
 void lpf_open_train(lua_State *L) {

@@ -12,8 +12,8 @@
 -- are counted in batch.straddles.
 --
 -- Fields of a batch: sequence, step, target [entries], length [sequences] (tensors); sequences, entries, tokens, nodes,
--- straddles (numbers); rows (the encoded rows, as given to the model). chosen, rejected, label and ref_logp are for the
--- caller to set.
+-- longest, straddles (numbers); rows (the encoded rows, as given to the model). chosen, rejected, label and ref_logp
+-- are for the caller to set.
 local core = require "pofit.core"
 local encoder = require "pofit.encode"
 

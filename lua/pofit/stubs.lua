@@ -92,6 +92,7 @@ function Tokenizer:chat(messages, opts) end
 ---@field entries integer scored tokens
 ---@field tokens integer in all sequences
 ---@field nodes integer computed tokens: distinct prefixes
+---@field longest integer tokens of the longest sequence that are computed
 ---@field straddles integer rows whose boundary falls inside a token
 ---@field chosen integer[]? numbers of sequences; set by whoever makes the batch
 ---@field rejected integer[]?

@@ -10,7 +10,7 @@ local defaults = {
   weight_decay = 0, momentum = 0, schedule = "linear", warmup = 0, clip = 1, bad_steps = 5, seed = 0,
   log_every = 1, eval_every = 0, checkpoint_every = 50, label = "train",
 }
-local plain = { "model", "data", "loss", "steps", "epochs", "groups", "run", "eval", "quiet" }
+local plain = { "model", "data", "loss", "steps", "epochs", "groups", "run", "eval", "quiet", "memory" }
 
 local function settings(o)
   local known = {}
@@ -43,6 +43,7 @@ local function settings(o)
   if s.run then
     if s.quiet == nil then s.quiet = s.run.quiet end
     s.checkpoint_every = o.checkpoint_every or s.run.opt.checkpoint_every
+    s.memory = o.memory or rawget(s.run.opt, "memory")
   end
   return s
 end
@@ -209,7 +210,8 @@ end
 --- and steps or epochs. The rest has defaults: lr, batch (rows of an update's part), accumulate (parts of an update),
 --- schedule ("constant", "linear", "cosine" or function(step) -> rate), warmup (updates; below 1: a share of them),
 --- optimizer, weight_decay, clip, groups, seed, eval (a data set or function(model) -> table) every eval_every steps,
---- run (pf.run) for log and checkpoint.
+--- run (pf.run) for log and checkpoint, memory ("4GiB": what the process may take while it trains; layers and parts of
+--- batches are computed again so that it fits).
 ---@return table result {steps=, loss=, metrics= of the last step}
 local function train(o)
   local s = settings(o)
@@ -220,6 +222,7 @@ local function train(o)
   })
   local first, last = restore(s, trainer), {}
   local order, bar = row_order(s.seed, s.data.n), progress_of(s, first)
+  local used = require "pofit.memory".keep(s, trainer, order, function(text) bar:note(text) end)
   local _polled <close> = setmetatable({ sys.poll(true) }, { __close = function(was) sys.poll(was[1]) end })
   for step = first + 1, s.steps do
     local started = sys.clock()
@@ -245,6 +248,7 @@ local function train(o)
     end
   end
   bar:finish()
+  used()
   if s.run then s.run:count { updates = s.steps } end
   return { steps = s.steps, loss = last.loss, metrics = last, updates = s.steps - first }
 end

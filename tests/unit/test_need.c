@@ -46,7 +46,7 @@ static size_t measure(pf_model *m, const need_batch *d, pfi_load *load, size_t *
     support_ok(ctx, pf_batch_new(ctx, d->seq, NEED_ANSWERS, &b));
     *load = (pfi_load){b->nodes, b->entries, b->longest};
     const size_t before = ctx->used;
-    ctx->peak = before;
+    pfi_trim(ctx); /* high begins anew */
     pf_tensor *y = pf_model_logp(m, b, NULL);
     *kept = ctx->used - before;
     pf_tensor *sum = pf_call(ctx, "sum", PF_T("x", y));
@@ -55,7 +55,7 @@ static size_t measure(pf_model *m, const need_batch *d, pfi_load *load, size_t *
     pf_tensor_free(sum);
     pf_batch_free(b);
     pf_step_end(ctx);
-    return ctx->peak;
+    return ctx->high;
 }
 
 static double worst;

@@ -69,7 +69,7 @@ static void pass(pf_model *m, const family_batch *d, int64_t part, int64_t recom
     support_ok(ctx, pf_step_begin(ctx));
     support_ok(ctx, pf_batch_new(ctx, d->seq, 2 * FAMILY_PAIRS, &b));
     const size_t before = ctx->used;
-    ctx->peak = before;
+    pfi_trim(ctx); /* high begins anew */
     pf_tensor *y = pf_model_logp(m, b, &stats);
     if (!y) fail_msg("%s", pf_errmsg(ctx));
     r->kept = ctx->used - before;
@@ -79,7 +79,7 @@ static void pass(pf_model *m, const family_batch *d, int64_t part, int64_t recom
     if (twice) pf_tensor_free(pf_model_logp(m, b, NULL)); /* dropout is further on now */
     pf_batch_free(b);
     support_backward(ctx, y, weight);
-    r->peak = ctx->peak - before;
+    r->peak = ctx->high - before;
     pf_tensor_free(y);
     pf_tensor_free(stats);
     pf_step_end(ctx);

@@ -1,0 +1,120 @@
+-- Keeping within a limit of memory (--memory) while training: how large the batches are, how the trainer is to compute
+-- them so that it fits, and what was used in the end.
+local core = require "pofit.core"
+local sys = require "pofit.sys"
+local json = require "pofit.json"
+
+local M = {}
+
+-- The program, its libraries and what they allocate by themselves.
+local PROGRAM <const> = 64 << 20
+
+local UNITS <const> = { [""] = 1, B = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40, KIB = 2 ^ 10, MIB = 2 ^ 20,
+  GIB = 2 ^ 30, TIB = 2 ^ 40, KB = 1e3, MB = 1e6, GB = 1e9, TB = 1e12 }
+
+--- Bytes that a text says: "4GiB", "4G" (the same), "500MB" (millions), "2e9". Anything else is raised.
+---@param text string|number
+---@return integer
+function M.bytes(text)
+  local number, unit = tostring(text):match "^%s*([%d.]+e?%d*)%s*(%a*)%s*$"
+  local n = tonumber(number) and UNITS[unit:upper()] and tonumber(number) * UNITS[unit:upper()]
+  if not n or n < 1 or n >= 2 ^ 62 then
+    core.raise(("--memory %s: expected a size like 4GiB, 4G or 500MB"):format(tostring(text)))
+  end
+  return math.floor(n)
+end
+
+local function size(n)
+  return n < 2 ^ 30 and ("%.0f MiB"):format(n / 2 ^ 20) or ("%.2f GiB"):format(n / 2 ^ 30)
+end
+
+-- The largest batch of the run: the sum over its rows, which is more where rows share a beginning. Nothing: a data set
+-- that is made while the policy learns.
+local function largest(s, order)
+  if s.data.at then return { nodes = 0, entries = 0, longest = 0 } end
+  local rows, most = {}, { nodes = 0, entries = 0, longest = 0 }
+  for i = 1, s.data.n do
+    core.step(function()
+      local b = s.data:batch { i }
+      rows[i] = { b.nodes, b.entries, b.longest }
+    end)
+  end
+  for step = 1, s.steps do
+    for part = 1, s.accumulate do
+      local nodes, entries = 0, 0
+      for _, i in ipairs(order(step, part, s)) do
+        nodes, entries, most.longest = nodes + rows[i][1], entries + rows[i][2], math.max(most.longest, rows[i][3])
+      end
+      most.nodes, most.entries = math.max(most.nodes, nodes), math.max(most.entries, entries)
+    end
+  end
+  return most
+end
+
+-- what the plan needs to know beside the library: Lua's own memory and the program's
+local function outside() return math.floor(collectgarbage "count" * 1024) + PROGRAM end
+
+local function make(s, trainer, order)
+  local ask = largest(s, order)
+  collectgarbage()
+  collectgarbage()
+  ask.memory, ask.outside, ask.several = M.bytes(s.memory), outside(), s.accumulate > 1
+  local plan = trainer:plan(ask)
+  plan.memory = ask.memory
+  return plan
+end
+
+local FIELDS <const> = { "memory", "recompute", "part", "weights", "optimizer", "rest", "gradients", "activations",
+  "total" }
+
+-- A run that goes on does so by the plan that it began with: parts of another size round otherwise.
+local function plan_of(s, trainer, order)
+  local path = s.run and s.run.dir .. "/memory.json"
+  if path and s.run.resuming and sys.exists(path) then return json.decode(sys.read(path), path) end
+  local plan = make(s, trainer, order)
+  if path then sys.write(path, json.encode(json.object(plan, FIELDS)) .. "\n") end
+  return plan
+end
+
+--- The plan in words.
+---@param plan table
+---@param layers integer of the model
+---@return string
+function M.text(plan, layers)
+  local how = plan.recompute > 0 and (" with %d of %d layers computed again"):format(plan.recompute, layers) or ""
+  local parts = plan.part > 0 and (", batches in parts of %d tokens"):format(plan.part) or ""
+  return ("memory: %s asked, %s predicted; weights %s, optimizer %s, gradients %s, activations %s%s, the rest %s%s")
+    :format(size(plan.memory), size(plan.total), size(plan.weights), size(plan.optimizer), size(plan.gradients),
+      size(plan.activations), how, size(plan.rest), parts)
+end
+
+-- the most that this process ever had in memory, where the system tells it
+local function process()
+  local file = io.open("/proc/self/status")
+  local text = file and file:read "a" or ""
+  if file then file:close() end
+  local kib = text:match "VmHWM:%s*(%d+)"
+  return kib and (", the whole process %s"):format(size(kib * 1024)) or ""
+end
+
+--- Plan the memory of a training, if its settings name a limit: the trainer follows the plan, which say() is told.
+--- Returns a function that tells what was used.
+---@param s table settings of pf.train
+---@param trainer userdata
+---@param order fun(step: integer, part: integer, s: table): integer[] rows of a batch
+---@param say fun(text: string)
+---@return fun()
+function M.keep(s, trainer, order, say)
+  if not s.memory then return function() end end
+  local plan = plan_of(s, trainer, order)
+  say(M.text(plan, s.model.num_hidden_layers))
+  trainer:follow(plan)
+  core.memory_high(true)
+  local used = core.memory()
+  return function()
+    say(("memory: %s predicted, %s used%s"):format(size(plan.total), size(plan.total - plan.gradients
+      - plan.activations - used + core.memory_high()), process()))
+  end
+end
+
+return M
