@@ -140,6 +140,7 @@ struct pfi_writer {
     pf_ctx *ctx;
     int fd; /* -1: no temporary file is there */
     char *path, *temp;
+    pfi_zst *zst; /* NULL: bytes are written as they come */
 };
 
 pf_status pfi_writer_open(pf_ctx *ctx, const char *path, pfi_writer **out) {
@@ -165,7 +166,8 @@ pf_status pfi_writer_open(pf_ctx *ctx, const char *path, pfi_writer **out) {
     return PF_OK;
 }
 
-pf_status pfi_writer_add(pfi_writer *w, const void *p, size_t n) {
+static pf_status writer_write(void *ud, const void *p, size_t n) {
+    pfi_writer *w = ud;
     const char *at = p;
     while (n) {
         ssize_t done = write(w->fd, at, PFI_MIN(n, (size_t)1 << 30));
@@ -175,6 +177,12 @@ pf_status pfi_writer_add(pfi_writer *w, const void *p, size_t n) {
         n -= (size_t)done;
     }
     return PF_OK;
+}
+
+pf_status pfi_writer_compress(pfi_writer *w) { return pfi_zst_open(w->ctx, writer_write, w, &w->zst); }
+
+pf_status pfi_writer_add(pfi_writer *w, const void *p, size_t n) {
+    return w->zst ? pfi_zst_add(w->zst, p, n, false) : writer_write(w, p, n);
 }
 
 /* makes the rename itself durable; some file systems cannot and need not */
@@ -190,8 +198,8 @@ static pf_status writer_sync_dir(pfi_writer *w) {
 }
 
 pf_status pfi_writer_commit(pfi_writer *w) {
-    pf_status s = PF_OK;
-    if (fsync(w->fd) != 0 && errno != EINVAL && errno != ENOTSUP) s = file_fail(w->ctx, "write", w->path);
+    pf_status s = w->zst ? pfi_zst_add(w->zst, NULL, 0, true) : PF_OK;
+    if (s == PF_OK && fsync(w->fd) != 0 && errno != EINVAL && errno != ENOTSUP) s = file_fail(w->ctx, "write", w->path);
     if (s == PF_OK && close(w->fd) != 0) {
         s = file_fail(w->ctx, "write", w->path);
         unlink(w->temp);
@@ -217,6 +225,7 @@ void pfi_writer_abandon(pfi_writer *w) {
         close(w->fd);
         unlink(w->temp);
     }
+    pfi_zst_close(w->zst);
     pfi_free(ctx, w->path);
     pfi_free(ctx, w->temp);
     pfi_free(ctx, w);

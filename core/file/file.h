@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 
+typedef struct pfi_zst pfi_zst;
+
 /* ---- whole files ---- */
 
 /* the bytes of a file into out, which the caller frees in any case. err IO, NOMEM */
@@ -34,6 +36,8 @@ void pfi_map_release(void *map); /* a void pointer, to serve as a release callba
 typedef struct pfi_writer pfi_writer;
 pf_status pfi_writer_open(pf_ctx *ctx, const char *path, pfi_writer **out);
 pf_status pfi_writer_add(pfi_writer *w, const void *p, size_t n);
+/* what comes from now on is compressed as one zstd frame with content checksum. err NOMEM */
+pf_status pfi_writer_compress(pfi_writer *w);
 pf_status pfi_writer_commit(pfi_writer *w); /* frees w, also on failure */
 void pfi_writer_abandon(pfi_writer *w);     /* frees w; NULL is fine */
 /* all three at once. err IO (path and reason), NOMEM */
@@ -43,6 +47,11 @@ pf_status pfi_file_write_atomic(pf_ctx *ctx, const char *path, const void *p, si
 
 /* One frame with content checksum, appended to out. level 1..19, 0: the default. err NOMEM, RANGE */
 pf_status pfi_zst_compress(pf_ctx *ctx, const void *p, size_t n, int level, pfi_buf *out);
+/* The same as a stream: what is made goes to write. last: the frame ends. err NOMEM, and what write fails with */
+typedef pf_status (*pfi_zst_write)(void *ud, const void *p, size_t n);
+pf_status pfi_zst_open(pf_ctx *ctx, pfi_zst_write write, void *ud, pfi_zst **out);
+pf_status pfi_zst_add(pfi_zst *z, const void *p, size_t n, bool last);
+void pfi_zst_close(pfi_zst *z); /* NULL is fine */
 /* All frames in p, appended to out. Each must carry a checksum, since a frame without one can be damaged unseen.
  * what: the name of the file, for messages. err FORMAT, NOMEM */
 pf_status pfi_zst_decompress(pf_ctx *ctx, const void *p, size_t n, const char *what, pfi_buf *out);

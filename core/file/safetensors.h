@@ -41,6 +41,9 @@ typedef struct pfi_st_entry {
  * metadata: key, value, key, value, ..., NULL, in any order, or NULL. Equal tensors give equal bytes.
  * err IO, NOMEM, NAME (empty, equal or reserved names), SHAPE */
 pf_status pfi_st_write(pf_ctx *ctx, const char *path, const pfi_st_entry *e, size_t n, const char *const *metadata);
+/* the same bytes to a writer that is open; *bytes: how many there will be, for which w may be NULL */
+pf_status pfi_st_write_to(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const char *const *metadata, pfi_writer *w,
+                          size_t *bytes);
 /* the same bytes appended to out */
 pf_status pfi_st_write_buf(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const char *const *metadata, pfi_buf *out);
 

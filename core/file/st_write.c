@@ -127,16 +127,26 @@ pf_status pfi_st_write_buf(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const c
     return s;
 }
 
-pf_status pfi_st_write(pf_ctx *ctx, const char *path, const pfi_st_entry *e, size_t n, const char *const *metadata) {
+pf_status pfi_st_write_to(pf_ctx *ctx, const pfi_st_entry *e, size_t n, const char *const *metadata, pfi_writer *w,
+                          size_t *bytes) {
     const pfi_st_entry **sorted;
     pfi_buf header = {0};
-    pfi_writer *w = NULL;
     pf_status s = st_write_prepare(ctx, e, n, metadata, &sorted, &header);
-    if (s == PF_OK) s = pfi_writer_open(ctx, path, &w);
-    if (s == PF_OK) s = pfi_writer_add(w, header.data, header.len);
-    for (size_t i = 0; i < n && s == PF_OK; i++) s = pfi_writer_add(w, sorted[i]->data, st_write_bytes(sorted[i]));
+    *bytes = header.len;
+    for (size_t i = 0; i < n && s == PF_OK; i++) *bytes += st_write_bytes(sorted[i]);
+    if (s == PF_OK && w) s = pfi_writer_add(w, header.data, header.len);
+    for (size_t i = 0; w && i < n && s == PF_OK; i++) s = pfi_writer_add(w, sorted[i]->data, st_write_bytes(sorted[i]));
     pfi_free(ctx, sorted);
     pfi_buf_free(ctx, &header);
+    return s;
+}
+
+pf_status pfi_st_write(pf_ctx *ctx, const char *path, const pfi_st_entry *e, size_t n, const char *const *metadata) {
+    pfi_writer *w = NULL;
+    size_t bytes;
+    PF_TRY(pfi_st_write_to(ctx, e, n, metadata, NULL, &bytes)); /* what is wrong is found before a file is opened */
+    PF_TRY(pfi_writer_open(ctx, path, &w));
+    pf_status s = pfi_st_write_to(ctx, e, n, metadata, w, &bytes);
     if (s == PF_OK) return pfi_writer_commit(w);
     pfi_writer_abandon(w);
     return s;

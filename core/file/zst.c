@@ -18,6 +18,51 @@ pf_status pfi_zst_compress(pf_ctx *ctx, const void *p, size_t n, int level, pfi_
     return PF_OK;
 }
 
+/* ---- as a stream ---- */
+
+struct pfi_zst {
+    pf_ctx *ctx;
+    ZSTD_CCtx *z;
+    pfi_zst_write write;
+    void *ud, *out;
+    size_t room; /* of out */
+};
+
+pf_status pfi_zst_open(pf_ctx *ctx, pfi_zst_write write, void *ud, pfi_zst **out) {
+    pfi_zst *z = pfi_calloc(ctx, 1, sizeof *z);
+    *out = NULL;
+    if (!z) return PF_NOMEM;
+    *z = (pfi_zst){.ctx = ctx, .z = ZSTD_createCCtx(), .write = write, .ud = ud, .room = ZSTD_CStreamOutSize()};
+    z->out = pfi_alloc(ctx, z->room);
+    if (z->z && z->out) {
+        ZSTD_CCtx_setParameter(z->z, ZSTD_c_checksumFlag, 1);
+        *out = z;
+        return PF_OK;
+    }
+    pfi_zst_close(z);
+    return pfi_fail(ctx, PF_NOMEM, "not enough memory for zstd");
+}
+
+pf_status pfi_zst_add(pfi_zst *z, const void *p, size_t n, bool last) {
+    ZSTD_inBuffer in = {p, n, 0};
+    for (;;) {
+        ZSTD_outBuffer o = {z->out, z->room, 0};
+        const size_t left = ZSTD_compressStream2(z->z, &o, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+        if (ZSTD_isError(left)) return pfi_fail(z->ctx, PF_NOMEM, "zstd cannot compress: %s", ZSTD_getErrorName(left));
+        if (o.pos) PF_TRY(z->write(z->ud, z->out, o.pos));
+        if (last ? left == 0 : in.pos == in.size) return PF_OK;
+    }
+}
+
+void pfi_zst_close(pfi_zst *z) {
+    if (!z) return;
+    ZSTD_freeCCtx(z->z);
+    pfi_free(z->ctx, z->out);
+    pfi_free(z->ctx, z);
+}
+
+/* ---- reading ---- */
+
 /* the frame header's third lowest descriptor bit tells of a checksum (RFC 8878, 3.1.1.1.1) */
 static bool zst_has_checksum(const unsigned char *p, size_t n) {
     static const unsigned char magic[4] = {0x28, 0xB5, 0x2F, 0xFD};

@@ -134,7 +134,8 @@ static pf_status checkpoint_collect(const pf_trainer *t, checkpoint_list *l) {
     return PF_OK;
 }
 
-static pf_status checkpoint_image(pf_trainer *t, const checkpoint_list *l, pfi_buf *out) {
+/* all of the file but the caller's bytes; nothing of it is held in memory at once */
+static pf_status checkpoint_image(pf_trainer *t, const checkpoint_list *l, pfi_writer *w) {
     checkpoint_facts f;
     char step[24], bad[16];
     const char *meta[2 * (CHECKPOINT_FACTS + 3) + 1];
@@ -149,11 +150,12 @@ static pf_status checkpoint_image(pf_trainer *t, const checkpoint_list *l, pfi_b
         meta[n++] = f.at[i].value;
     }
     meta[n] = NULL;
-    PF_TRY(pfi_buf_add(t->ctx, out, CHECKPOINT_MAGIC "\0\0\0\0\0\0\0\0", CHECKPOINT_HEAD));
-    PF_TRY(pfi_st_write_buf(t->ctx, l->at, l->n, meta, out));
-    uint64_t size = out->len - CHECKPOINT_HEAD;
-    for (int i = 0; i < 8; i++) out->data[8 + i] = (char)(unsigned char)(size >> (8 * i));
-    return PF_OK;
+    size_t size;
+    unsigned char head[CHECKPOINT_HEAD] = CHECKPOINT_MAGIC;
+    PF_TRY(pfi_st_write_to(t->ctx, l->at, l->n, meta, NULL, &size));
+    for (int i = 0; i < 8; i++) head[8 + i] = (unsigned char)((uint64_t)size >> (8 * i));
+    PF_TRY(pfi_writer_add(w, head, sizeof head));
+    return pfi_st_write_to(t->ctx, l->at, l->n, meta, w, &size);
 }
 
 pf_status pf_trainer_save(pf_trainer *t, const char *path, const void *extra, size_t n) {
@@ -162,15 +164,15 @@ pf_status pf_trainer_save(pf_trainer *t, const char *path, const void *extra, si
         return pfi_fail(ctx, PF_STATE,
                         "a checkpoint is taken between steps: parts of the next step are accumulated already");
     checkpoint_list l = {0};
-    pfi_buf plain = {0}, packed = {0};
+    pfi_writer *w = NULL;
     pf_status s = checkpoint_collect(t, &l);
-    if (s == PF_OK) s = checkpoint_image(t, &l, &plain);
-    if (s == PF_OK) s = pfi_buf_add(ctx, &plain, extra, n);
-    if (s == PF_OK) s = pfi_zst_compress(ctx, plain.data, plain.len, 0, &packed);
-    if (s == PF_OK) s = pfi_file_write_atomic(ctx, path, packed.data, packed.len);
+    if (s == PF_OK) s = pfi_writer_open(ctx, path, &w);
+    if (s == PF_OK) s = pfi_writer_compress(w);
+    if (s == PF_OK) s = checkpoint_image(t, &l, w);
+    if (s == PF_OK) s = pfi_writer_add(w, extra, n);
     checkpoint_list_free(ctx, &l);
-    pfi_buf_free(ctx, &plain);
-    pfi_buf_free(ctx, &packed);
+    if (s == PF_OK) return pfi_writer_commit(w);
+    pfi_writer_abandon(w);
     return s;
 }
 

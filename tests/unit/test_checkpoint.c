@@ -291,6 +291,26 @@ static void full_disk_loses_nothing(void **state) {
     support_close(ctx);
 }
 
+/* what is saved is never held a second time */
+static void saving_is_a_stream(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    toy t;
+    pf_trainer *trainer;
+    pf_trainer_options o = checkpoint_options();
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 1, 20000, &t));
+    support_ok(ctx, pfi_trainer_make(ctx, t.w, TOY_N, &o, &trainer));
+    pfi_trim(ctx);
+    const size_t used = ctx->used;
+    assert_true(used > 3000000);
+    support_ok(ctx, pf_trainer_save(trainer, support_path("large.pfck"), NULL, 0));
+    assert_true(ctx->high - used < 300000);
+    support_ok(ctx, pf_trainer_restore(trainer, support_path("large.pfck"), NULL, NULL));
+    pf_trainer_free(trainer);
+    toy_free(&t);
+    support_close(ctx);
+}
+
 static pf_status sweep_save(pf_ctx *ctx, void *ud) {
     toy t;
     pf_trainer *trainer = NULL;
@@ -339,6 +359,7 @@ int main(void) {
         cmocka_unit_test(other_models_are_refused),
         cmocka_unit_test(saving_needs_a_finished_step),
         cmocka_unit_test(full_disk_loses_nothing),
+        cmocka_unit_test(saving_is_a_stream),
         cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
