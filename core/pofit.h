@@ -507,8 +507,10 @@ typedef struct pf_train_options {
     pf_trainer_options trainer;
     const char *variant; /* of the loss "dpo" */
     double beta;
-    int batch;                                            /* pairs an update */
-    uint64_t seed;                                        /* order of the pairs */
+    int batch;     /* pairs an update */
+    uint64_t seed; /* order of the pairs */
+    size_t memory; /* bytes that the context and mapped weights may take: trainer.recompute and part are chosen so that
+                      it fits. 0: no limit */
     void (*on_step)(void *ud, const pf_train_info *info); /* may be NULL; may call pf_cancel */
     void *ud;
 } pf_train_options;
@@ -516,9 +518,9 @@ typedef struct pf_train_options {
 /* defaults: "sigmoid", beta 0.1, 100 updates of 8 pairs, AdamW without decay, rate from 1e-4 linearly to 0 */
 PF_API pf_train_options pf_train_defaults(void);
 /* Direct preference optimisation (Rafailov et al. 2023) on pairs in memory, against the model as it is at the start;
- * runs trainer.steps updates. err RANGE (no pairs; a pair longer than the context, by number), STATE (no tokenizer, or
- * no EOS), FORMAT (not UTF-8), CANCELLED (the model keeps what the finished steps taught it), NONFINITE, NOMEM, and as
- * pf_trainer_new */
+ * runs trainer.steps updates. err RANGE (no pairs; a pair longer than the context, by number; too little memory), STATE
+ * (no tokenizer, or no EOS), FORMAT (not UTF-8), CANCELLED (the model keeps what the finished steps taught it),
+ * NONFINITE, NOMEM, and as pf_trainer_new */
 PF_API pf_status pf_train(pf_model *m, const pf_pair *pairs, size_t n, const pf_train_options *o);
 
 #ifdef __cplusplus

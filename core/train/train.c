@@ -3,6 +3,7 @@
 
 #include "model/model.h"
 #include "op/op.h"
+#include "train/plan.h"
 
 /* Two sequences a pair, chosen and then rejected, and their reference log-probabilities summed over the answer. */
 typedef struct train_data {
@@ -219,6 +220,35 @@ static pf_status train_update(const train_data *d, const pf_train_options *o, co
     return s;
 }
 
+/* ---- memory ---- */
+
+/* at most so much stands in a batch of the run: what its sequences share is not looked for */
+static pfi_load train_largest(const train_data *d, const pf_train_options *o, train_rows *r) {
+    pfi_load most = {0};
+    for (int64_t step = 0; step < o->trainer.steps; step++) {
+        int64_t nodes = 0, entries = 0;
+        train_pick(d, o->seed, (uint64_t)step * r->n, r);
+        for (size_t i = 0; i < 2 * r->n; i++) {
+            nodes += (int64_t)r->s[i].n - 1;
+            entries += (int64_t)r->len[i];
+            most.longest = PFI_MAX(most.longest, (int64_t)r->s[i].n - 1);
+        }
+        most.nodes = PFI_MAX(most.nodes, nodes);
+        most.entries = PFI_MAX(most.entries, entries);
+    }
+    return most;
+}
+
+static pf_status train_plan(const train_data *d, const pf_train_options *o, train_rows *r, pf_trainer *t) {
+    if (!o->memory) return PF_OK;
+    pfi_plan plan;
+    const pfi_plan_asked asked = {.memory = o->memory, .largest = train_largest(d, o, r)};
+    PF_TRY(pfi_train_plan(t, &asked, &plan));
+    pfi_train_follow(t, &plan);
+    pfi_trim(d->ctx);
+    return PF_OK;
+}
+
 /* ---- the loop ---- */
 
 static pf_status train_run(const train_data *d, const pf_train_options *o, train_rows *r, pf_trainer *t) {
@@ -238,7 +268,8 @@ static pf_status train_with(const train_data *d, const pf_train_options *o, pf_t
     r.s = pfi_calloc(d->ctx, 2 * r.n, sizeof *r.s);
     r.ref = pfi_calloc(d->ctx, 2 * r.n, sizeof *r.ref);
     r.len = pfi_calloc(d->ctx, 2 * r.n, sizeof *r.len);
-    pf_status s = r.s && r.ref && r.len ? train_run(d, o, &r, t) : PF_NOMEM;
+    pf_status s = r.s && r.ref && r.len ? train_plan(d, o, &r, t) : PF_NOMEM;
+    if (s == PF_OK) s = train_run(d, o, &r, t);
     pfi_free(d->ctx, r.s);
     pfi_free(d->ctx, r.ref);
     pfi_free(d->ctx, r.len);

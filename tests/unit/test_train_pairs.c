@@ -244,6 +244,33 @@ static pf_status sweep_train(pf_ctx *ctx, void *ud) {
     return s;
 }
 
+static pf_status train_within(pf_ctx *ctx, size_t memory, uint64_t *fingerprint) {
+    seen w = {.ctx = ctx};
+    pf_model *m;
+    pf_train_options o = options(&w);
+    o.memory = memory;
+    o.trainer.steps = 4;
+    support_ok(ctx, model_make(ctx, true, &m));
+    pf_status s = pf_train(m, pairs, PAIRS_N, &o);
+    *fingerprint = pf_model_fingerprint(m);
+    pf_model_free(m);
+    return s;
+}
+
+static void keeps_within_memory(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    uint64_t free, enough, little, start;
+    support_ok(ctx, train_within(ctx, 0, &free));
+    support_ok(ctx, train_within(ctx, (size_t)1 << 30, &enough));
+    assert_true(free == enough);
+    support_ok(ctx,
+               train_within(ctx, ((size_t)16 << 20) + 500000, &little)); /* what is in use counts 16 MiB at least */
+    support_fails(ctx, train_within(ctx, (size_t)16 << 20, &start), PF_RANGE, "are too little: training takes");
+    assert_true(start != free);
+    support_close(ctx);
+}
+
 static void memory_may_fail(void **state) {
     (void)state;
     support_sweep(sweep_train, NULL, 11);
@@ -251,13 +278,10 @@ static void memory_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns_what_is_preferred),
-        cmocka_unit_test(tokens_are_those_of_trl),
-        cmocka_unit_test(same_seed_same_bits),
-        cmocka_unit_test(cancelling_keeps_what_was_learned),
-        cmocka_unit_test(stops_when_nothing_is_finite),
-        cmocka_unit_test(bad_input_is_refused),
-        cmocka_unit_test(memory_may_fail),
+        cmocka_unit_test(learns_what_is_preferred),     cmocka_unit_test(tokens_are_those_of_trl),
+        cmocka_unit_test(same_seed_same_bits),          cmocka_unit_test(cancelling_keeps_what_was_learned),
+        cmocka_unit_test(stops_when_nothing_is_finite), cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(keeps_within_memory),          cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, support_cleanup);
 }
