@@ -444,7 +444,8 @@ typedef struct pf_param_group {
 } pf_param_group;
 
 typedef struct pf_trainer_options {
-    const char *optimizer;    /* "adamw" or "sgd" */
+    /* "adamw", "sgd", or "adamw_8bit": AdamW with moments of 8 bits (Dettmers et al. 2022), but for small parameters */
+    const char *optimizer;
     double lr;                /* peak learning rate */
     double beta1, beta2, eps; /* AdamW (Loshchilov and Hutter 2019); defaults as PyTorch */
     double weight_decay;

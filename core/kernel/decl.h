@@ -24,6 +24,12 @@ void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
  * sgd: m <- momentum m + (g + weight_decay w), w <- w - lr m; m NULL: without momentum. */
 void PFK(adamw)(int threads, pf_real *w, pf_real *m, pf_real *v, const pf_real *g, int64_t n, double grad_scale,
                 double lr, double beta1, double beta2, double eps, double weight_decay, int64_t step);
+/* The same with moments of 8 bits, PFK_CODES to a scale: codes m[n], v[n], scales of ceil(n / PFK_CODES) blocks, all 0
+ * at first (Dettmers et al. 2022, arXiv 2110.02861: block-wise dynamic quantisation). The update itself is in pf_real.
+ */
+void PFK(adamw8)(int threads, pf_real *w, uint8_t *m, float *m_scale, uint8_t *v, float *v_scale, const pf_real *g,
+                 int64_t n, double grad_scale, double lr, double beta1, double beta2, double eps, double weight_decay,
+                 int64_t step);
 void PFK(sgd)(int threads, pf_real *w, pf_real *m, const pf_real *g, int64_t n, double grad_scale, double lr,
               double momentum, double weight_decay);
 /* sum of x[n] squared, in double, by fixed blocks: the same bits for any number of threads.
@@ -31,6 +37,7 @@ void PFK(sgd)(int threads, pf_real *w, pf_real *m, const pf_real *g, int64_t n, 
 double PFK(sum_squares)(int threads, const pf_real *x, int64_t n, double *block);
 #ifndef PFK_BLOCK
 #define PFK_BLOCK 4096
+#define PFK_CODES 256
 #endif
 
 /* Attention on a forest (see forest.h for start and parent). q, o [T,H,D]; k, v [T,G,D], H a multiple of G;

@@ -1,7 +1,8 @@
 /* Checkpoints: one zstd frame with a checksum around
  *   8 bytes "pofit-ck", the length of a safetensors image (8 bytes, little-endian), the image, the caller's own bytes.
- * The image holds the trained parameters ("weight/NAME"), their moments ("m/NAME", "v/NAME") and "updates", a number
- * for each; its metadata the settings, the place in the run, and a fingerprint of what is not trained. */
+ * The image holds the trained parameters ("weight/NAME"), their moments ("m/NAME", "v/NAME", in 8 bits also
+ * "m_scale/NAME", "v_scale/NAME") and "updates", a number for each; its metadata the settings, the place in the run,
+ * and a fingerprint of what is not trained. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #define CHECKPOINT_MAGIC   "pofit-ck"
 #define CHECKPOINT_VERSION "1"
 
-enum { CHECKPOINT_HEAD = 16, CHECKPOINT_FACTS = 15 };
+enum { CHECKPOINT_HEAD = 16, CHECKPOINT_FACTS = 15, CHECKPOINT_TENSORS = 5 /* of a parameter */ };
 
 /* A setting that must be the same for the run to go on as if it had not been interrupted. */
 typedef struct checkpoint_fact {
@@ -72,7 +73,7 @@ static pf_status checkpoint_describe(pf_trainer *t, checkpoint_facts *f) {
     uint64_t frozen;
     PF_TRY(checkpoint_frozen(t, &frozen));
     f->n = 0;
-    checkpoint_word(f, "optimizer", t->optimizer == PFI_ADAMW ? "adamw" : "sgd");
+    checkpoint_word(f, "optimizer", pfi_train_optimizer(t->optimizer));
     checkpoint_number(f, "lr", t->o.lr);
     checkpoint_number(f, "beta1", t->o.beta1);
     checkpoint_number(f, "beta2", t->o.beta2);
@@ -116,7 +117,7 @@ static pf_status checkpoint_add(pf_ctx *ctx, checkpoint_list *l, const char *kin
 
 static pf_status checkpoint_collect(const pf_trainer *t, checkpoint_list *l) {
     pf_ctx *ctx = t->ctx;
-    l->at = pfi_calloc(ctx, 3 * (size_t)t->n + 1, sizeof *l->at);
+    l->at = pfi_calloc(ctx, CHECKPOINT_TENSORS * (size_t)t->n + 1, sizeof *l->at);
     l->updates = pfi_calloc(ctx, (size_t)t->n, sizeof *l->updates);
     if (!l->at || !l->updates) return PF_NOMEM;
     for (int i = 0; i < t->n; i++) {
@@ -127,6 +128,8 @@ static pf_status checkpoint_collect(const pf_trainer *t, checkpoint_list *l) {
         PF_TRY(checkpoint_add(ctx, l, "weight", item->w, item->w));
         PF_TRY(checkpoint_add(ctx, l, "m", item->w, item->m));
         PF_TRY(checkpoint_add(ctx, l, "v", item->w, item->v));
+        PF_TRY(checkpoint_add(ctx, l, "m_scale", item->w, item->m_scale));
+        PF_TRY(checkpoint_add(ctx, l, "v_scale", item->w, item->v_scale));
     }
     char *name = pfi_strndup(ctx, "updates", 7);
     if (!name) return PF_NOMEM;
@@ -301,6 +304,8 @@ static pf_status checkpoint_gather(checkpoint_read *r, checkpoint_move *list, si
         PF_TRY(checkpoint_gather_one(r, "weight", item->w, item->w, list, n));
         PF_TRY(checkpoint_gather_one(r, "m", item->w, item->m, list, n));
         PF_TRY(checkpoint_gather_one(r, "v", item->w, item->v, list, n));
+        PF_TRY(checkpoint_gather_one(r, "m_scale", item->w, item->m_scale, list, n));
+        PF_TRY(checkpoint_gather_one(r, "v_scale", item->w, item->v_scale, list, n));
     }
     *updates = checkpoint_updates(r, trained);
     if (!*updates) return r->t->ctx->code;
@@ -326,7 +331,7 @@ static pf_status checkpoint_restore(checkpoint_read *r, bool want_extra) {
     PF_TRY(checkpoint_check_facts(r));
     size_t n = 0;
     const pfi_st_tensor *updates = NULL;
-    checkpoint_move *list = pfi_calloc(ctx, 3 * (size_t)r->t->n, sizeof *list);
+    checkpoint_move *list = pfi_calloc(ctx, CHECKPOINT_TENSORS * (size_t)r->t->n, sizeof *list);
     pf_status s = list ? checkpoint_gather(r, list, &n, &updates) : PF_NOMEM;
     if (s == PF_OK && want_extra) {
         r->extra = pfi_strndup(ctx, r->plain.data + CHECKPOINT_HEAD + r->image, r->n_extra);

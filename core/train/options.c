@@ -4,7 +4,7 @@
 
 #include "train/train.h"
 
-static const char *const options_optimizers[] = {"adamw", "sgd"};
+static const char *const options_optimizers[] = {"adamw", "sgd", "adamw_8bit"}; /* as pfi_optimizer */
 static const char *const options_schedules[] = {"constant", "linear", "cosine"};
 
 pf_trainer_options pf_trainer_defaults(void) {
@@ -76,6 +76,8 @@ pf_status pfi_train_check(pf_ctx *ctx, const pf_trainer_options *o, pfi_optimize
                         o->recompute < 0 ? "layers" : "tokens", (long long)(o->recompute < 0 ? o->recompute : o->part));
     return options_groups(ctx, o);
 }
+
+const char *pfi_train_optimizer(pfi_optimizer o) { return options_optimizers[o]; }
 
 void pfi_train_group(const pf_trainer_options *o, pfi_train_item *item) {
     item->lr_scale = 1;

@@ -27,7 +27,8 @@ static size_t plan_weights(const pf_model *m, bool mapped) {
 static size_t plan_optimizer(const pf_trainer *t) {
     size_t sum = 0;
     for (int i = 0; i < t->n; i++) {
-        const pf_tensor *state[] = {t->item[i].m, t->item[i].v};
+        const pfi_train_item *item = &t->item[i];
+        const pf_tensor *state[] = {item->m, item->v, item->m_scale, item->v_scale};
         for (int k = 0; k < PFI_COUNT(state); k++) sum += state[k] ? state[k]->st->bytes : 0;
     }
     return sum;

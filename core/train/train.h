@@ -4,13 +4,15 @@
 
 #include "tensor/tensor.h"
 
-typedef enum pfi_optimizer { PFI_ADAMW, PFI_SGD } pfi_optimizer;
+typedef enum pfi_optimizer { PFI_ADAMW, PFI_SGD, PFI_ADAMW8 } pfi_optimizer;
 typedef enum pfi_schedule { PFI_CONSTANT, PFI_LINEAR, PFI_COSINE } pfi_schedule;
 
 /* A parameter and its optimiser state. */
 typedef struct pfi_train_item {
     pf_tensor *w;
-    pf_tensor *m, *v; /* moments in w's type: AdamW both; SGD with momentum m alone; NULL if not used */
+    /* Moments in w's type: AdamW both; SGD with momentum m alone; NULL if not used. With scales (AdamW in 8 bits) m and
+     * v hold codes, four to a number, a row for each scale. */
+    pf_tensor *m, *v, *m_scale, *v_scale;
     double lr_scale, weight_decay;
     int32_t updates; /* of this parameter, for the bias correction; a step without gradient is none */
     bool frozen;
@@ -39,6 +41,7 @@ pf_status pfi_trainer_make(pf_ctx *ctx, pf_tensor *const *params, int n, const p
 
 /* options.c: words and numbers checked, words as enums. err NAME, RANGE */
 pf_status pfi_train_check(pf_ctx *ctx, const pf_trainer_options *o, pfi_optimizer *optimizer, pfi_schedule *schedule);
+const char *pfi_train_optimizer(pfi_optimizer o); /* its word */
 /* settings of one parameter by the first group that matches its name */
 void pfi_train_group(const pf_trainer_options *o, pfi_train_item *item);
 /* The learning rate used for step number step, counted from 0: lr step / warmup during warm-up, then lr, or falling

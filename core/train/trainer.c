@@ -8,13 +8,32 @@
 #include "model/adapter.h"
 #include "op/op.h"
 
-enum { TRAINER_BAD_STEPS = 5 };
+/* moments of parameters with fewer values stay as they are in 8-bit optimisers, too */
+enum { TRAINER_BAD_STEPS = 5, TRAINER_NARROW = 4096 };
 
 /* ---- making and freeing ---- */
 
 static pf_status trainer_state(pf_tensor *w, pf_tensor **out) {
     *out = pf_tensor_keep(pf_tensor_new(w->ctx, w->dtype, w->nd, w->dim));
     return *out ? PF_OK : PF_NOMEM;
+}
+
+/* codes and scales of a moment in 8 bits, all 0 */
+static pf_status trainer_codes(const pf_tensor *w, pf_tensor **codes, pf_tensor **scale) {
+    const int64_t blocks = ((int64_t)pfi_numel(w) + PFK_CODES - 1) / PFK_CODES;
+    *codes = pf_tensor_keep(pf_tensor_new(w->ctx, PF_I32, 2, (int64_t[]){blocks, PFK_CODES / 4}));
+    *scale = pf_tensor_keep(pf_tensor_new(w->ctx, PF_F32, 1, &blocks));
+    return *codes && *scale ? PF_OK : PF_NOMEM;
+}
+
+static pf_status trainer_moments(const pf_trainer *t, pfi_train_item *item, const pf_trainer_options *o) {
+    if (t->optimizer == PFI_ADAMW8 && pfi_numel(item->w) >= TRAINER_NARROW) {
+        PF_TRY(trainer_codes(item->w, &item->m, &item->m_scale));
+        return trainer_codes(item->w, &item->v, &item->v_scale);
+    }
+    if (t->optimizer != PFI_SGD || o->momentum > 0) PF_TRY(trainer_state(item->w, &item->m));
+    if (t->optimizer != PFI_SGD) PF_TRY(trainer_state(item->w, &item->v));
+    return PF_OK;
 }
 
 static pf_status trainer_item(pf_trainer *t, pf_tensor *w, const pf_trainer_options *o) {
@@ -33,9 +52,7 @@ static pf_status trainer_item(pf_trainer *t, pf_tensor *w, const pf_trainer_opti
     }
     if (!pfi_contiguous(w))
         return pfi_fail(ctx, PF_STATE, "parameter \"%s\" is a view: only whole tensors can be trained", w->name);
-    if (t->optimizer == PFI_ADAMW || o->momentum > 0) PF_TRY(trainer_state(w, &item->m));
-    if (t->optimizer == PFI_ADAMW) PF_TRY(trainer_state(w, &item->v));
-    return PF_OK;
+    return trainer_moments(t, item, o);
 }
 
 /* a pattern that fits nothing is a typing error */
@@ -118,6 +135,8 @@ void pf_trainer_free(pf_trainer *t) {
         pf_tensor_free(item->w);
         pf_tensor_free(item->m);
         pf_tensor_free(item->v);
+        pf_tensor_free(item->m_scale);
+        pf_tensor_free(item->v_scale);
     }
     if (t->model) t->model->recompute = t->model->part = 0;
     pf_model_free(t->model);
@@ -203,10 +222,16 @@ static void trainer_update(const pf_trainer *t, pfi_train_item *item, double sca
     bool f32 = w->dtype == PF_F32;
     lr *= item->lr_scale;
     item->updates++;
-    if (t->optimizer == PFI_ADAMW && f32)
+    if (item->m_scale && f32)
+        pfk_adamw8_f32(threads, pfi_data(w), m, pfi_f32(item->m_scale), v, pfi_f32(item->v_scale), g, n, scale, lr,
+                       o->beta1, o->beta2, o->eps, item->weight_decay, item->updates);
+    else if (item->m_scale)
+        pfk_adamw8_f64(threads, pfi_data(w), m, pfi_f32(item->m_scale), v, pfi_f32(item->v_scale), g, n, scale, lr,
+                       o->beta1, o->beta2, o->eps, item->weight_decay, item->updates);
+    else if (t->optimizer != PFI_SGD && f32)
         pfk_adamw_f32(threads, pfi_data(w), m, v, g, n, scale, lr, o->beta1, o->beta2, o->eps, item->weight_decay,
                       item->updates);
-    else if (t->optimizer == PFI_ADAMW)
+    else if (t->optimizer != PFI_SGD)
         pfk_adamw_f64(threads, pfi_data(w), m, v, g, n, scale, lr, o->beta1, o->beta2, o->eps, item->weight_decay,
                       item->updates);
     else if (f32)
@@ -216,7 +241,7 @@ static void trainer_update(const pf_trainer *t, pfi_train_item *item, double sca
 }
 
 static void trainer_update_all(const pf_trainer *t, double scale, double lr) {
-    const bool adamw = t->optimizer == PFI_ADAMW;
+    const bool adamw = t->optimizer != PFI_SGD;
     const double start = pfi_observe_begin(t->ctx);
     double bytes = 0;
     for (int i = 0; i < t->n; i++) {

@@ -28,6 +28,7 @@ local COMMON <const> = {
   {"name", "", "name of the run, kept in runs/NAME"},
   {"threads", 0, "threads, 0 for all", min = 0},
   {"memory", nil, "keep within so much memory while training: 4GiB, 4G, 500MB (default: no limit)", type = "string"},
+  {"optim", nil, "optimiser (default: adamw)", type = "string", choices = {"adamw", "adamw_8bit", "sgd"}},
   {"checkpoint_every", 50, "updates between checkpoints", min = 1},
   {"resume", false, "go on from the run's last checkpoint"},
   {"quiet", false, "no progress line"},

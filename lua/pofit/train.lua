@@ -44,6 +44,7 @@ local function settings(o)
     if s.quiet == nil then s.quiet = s.run.quiet end
     s.checkpoint_every = o.checkpoint_every or s.run.opt.checkpoint_every
     s.memory = o.memory or rawget(s.run.opt, "memory")
+    s.optimizer = o.optimizer or rawget(s.run.opt, "optim")
   end
   return s
 end
@@ -209,7 +210,8 @@ end
 --- Train a model. Needs model, data (a data set: n and batch(rows)), loss (function(model, batch) -> loss, metrics)
 --- and steps or epochs. The rest has defaults: lr, batch (rows of an update's part), accumulate (parts of an update),
 --- schedule ("constant", "linear", "cosine" or function(step) -> rate), warmup (updates; below 1: a share of them),
---- optimizer, weight_decay, clip, groups, seed, eval (a data set or function(model) -> table) every eval_every steps,
+--- optimizer ("adamw", "adamw_8bit": a quarter of its memory, "sgd"), weight_decay, clip, groups, seed, eval (a data
+--- set or function(model) -> table) every eval_every steps,
 --- run (pf.run) for log and checkpoint, memory ("4GiB": what the process may take while it trains; layers and parts of
 --- batches are computed again so that it fits).
 ---@return table result {steps=, loss=, metrics= of the last step}

@@ -12,6 +12,10 @@ grep -q '^memory: .* predicted, .* used' err || { cat err; fail "what was used i
 same runs/free/metrics.jsonl runs/plenty/metrics.jsonl
 same runs/free/model/model.safetensors runs/plenty/model/model.safetensors
 
+dpo --name eight --optim adamw_8bit --quiet
+cmp -s runs/free/model/model.safetensors runs/eight/model/model.safetensors && fail "--optim changed nothing"
+fails 2 'expected one of adamw, adamw_8bit, sgd' dpo --name bad --optim adam_8
+
 fails 1 'expected a size like 4GiB' dpo --name bad --memory much
 fails 1 'are too little: training takes' dpo --name bad --memory 50MiB
 least=$(dpo --name bad --memory 50MiB 2>&1 | sed -n 's/.*training takes \([0-9]*\) MiB.*/\1/p')
@@ -21,7 +25,9 @@ dpo --name tight --memory "${least}MiB" 2> err
 grep -q 'batches in parts of' err || { cat err; fail "no parts"; }
 become_dpo --name cut --memory "${least}MiB" --quiet 2>/dev/null &
 pid=$!
-while [ "$(wc -l < runs/cut/metrics.jsonl 2>/dev/null || echo 0)" -lt 9 ]; do sleep 0.01; done
+while kill -0 $pid 2>/dev/null && [ "$( (wc -l < runs/cut/metrics.jsonl) 2>/dev/null || echo 0)" -lt 9 ]; do
+    sleep 0.01
+done
 kill -9 $pid 2>/dev/null || true
 wait $pid 2>/dev/null || true
 if [ ! -e runs/cut/result.json ]; then

@@ -91,5 +91,19 @@ check.test("what a data set makes while the policy learns is planned for in part
   check.fails("memory are too little", function() trainer:plan { memory = 100000, longest = 50 } end)
 end)
 
+check.test("moments of 8 bits take a quarter, but for small matrices, and learn as much", function()
+  local bytes, last = {}, {}
+  for _, optimizer in ipairs { "adamw", "adamw_8bit" } do
+    local model = wide()
+    bytes[optimizer] = pf.trainer(model, { optimizer = optimizer }):plan { memory = 2 ^ 32 // 1 }.optimizer
+    last[optimizer] = pf.train { model = model, data = pf.data.completion(rows, tiny.tok), steps = 40, batch = 16,
+      lr = 3e-3, seed = 1, quiet = true, optimizer = optimizer,
+      loss = function(m, b) return pf.loss.nll { logp = m:logp(b) } end }.loss
+  end
+  local share, far = bytes.adamw_8bit / bytes.adamw, math.abs(last.adamw_8bit - last.adamw) / last.adamw
+  assert(share < 0.33, ("moments take %g of what they took"):format(share))
+  assert(far > 0 and far < 0.05, ("the loss is %g, before %g"):format(last.adamw_8bit, last.adamw))
+end)
+
 tiny.clean()
 check.done()

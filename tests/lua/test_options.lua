@@ -182,7 +182,7 @@ check.test("listing and pairs keep the declared order", function()
     names[i], values[i] = item[1], item[2]
   end
   local order = "beta steps lora_rank variant targets betas shuffle stop_at model seed name threads memory "
-    .. "checkpoint_every"
+    .. "optim checkpoint_every"
   check.eq(table.concat(names, " "), order)
   check.eq(values[1], 1.0)
   names = {}

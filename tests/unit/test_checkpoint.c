@@ -36,15 +36,15 @@ static const char *checkpoint_make(pf_ctx *ctx, const pf_trainer_options *o) {
     return path;
 }
 
-static void resume_one(const char *optimizer, double momentum) {
+static void resume_one(const char *optimizer, double momentum, int64_t times) {
     pf_ctx *ctx = support_open();
     toy straight, first, second;
     pf_trainer_options o = checkpoint_options();
     o.optimizer = optimizer;
     o.momentum = momentum;
-    support_ok(ctx, toy_make(ctx, 1, &straight));
-    support_ok(ctx, toy_make(ctx, 1, &first));
-    support_ok(ctx, toy_make(ctx, 2, &second)); /* other weights: all must come from the file */
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 1, times, &straight));
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 1, times, &first));
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 2, times, &second)); /* other weights: all must come from the file */
     pf_trainer *a = checkpoint_trainer(&straight, &o), *b = checkpoint_trainer(&first, &o);
     checkpoint_run(&straight, a, 10);
     checkpoint_run(&first, b, 5);
@@ -79,9 +79,10 @@ static void resume_one(const char *optimizer, double momentum) {
 
 static void resuming_gives_the_same_bits(void **state) {
     (void)state;
-    resume_one("adamw", 0);
-    resume_one("sgd", 0);
-    resume_one("sgd", 0.9);
+    resume_one("adamw", 0, 1);
+    resume_one("sgd", 0, 1);
+    resume_one("sgd", 0.9, 1);
+    resume_one("adamw_8bit", 0, 1001);
 }
 
 static void saving_is_deterministic(void **state) {

@@ -316,8 +316,8 @@ static void parts_add_up(void **state) {
 
 static void threads_change_nothing(void **state) {
     (void)state;
-    static const char *const optimizer[] = {"adamw", "sgd"};
-    for (int k = 0; k < 2; k++) {
+    static const char *const optimizer[] = {"adamw", "sgd", "adamw_8bit"};
+    for (int k = 0; k < PFI_COUNT(optimizer); k++) {
         toy t[4];
         pf_ctx *ctx = support_open();
         double norm[4] = {0};
@@ -345,6 +345,100 @@ static void threads_change_nothing(void **state) {
     }
 }
 
+/* ---- moments of 8 bits ---- */
+
+enum { EIGHT_TIMES = 1003 }; /* 12036, 4012 and 5015 values: the second keeps its moments as they are */
+
+static pf_trainer *eight_open(pf_ctx *ctx, const char *optimizer, toy *t) {
+    pf_trainer_options o = pf_trainer_defaults();
+    pf_trainer *trainer;
+    o.optimizer = optimizer;
+    o.lr = 1e-2;
+    o.weight_decay = 0;
+    o.clip = 0;
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 5, EIGHT_TIMES, t));
+    support_ok(ctx, pfi_trainer_make(ctx, t->w, TOY_N, &o, &trainer));
+    return trainer;
+}
+
+static void eight_bits_take_a_quarter(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    toy t;
+    pf_trainer *trainer = eight_open(ctx, "adamw_8bit", &t);
+    for (int i = 0; i < TOY_N; i++) {
+        const pfi_train_item *item = &trainer->item[i];
+        const size_t n = pfi_numel(t.w[i]);
+        assert_true(!item->m_scale == (n < 4096));
+        if (!item->m_scale) continue;
+        assert_true(item->v->st->bytes + item->v_scale->st->bytes < n + n / 50 + 512);
+        assert_true(item->m->st->bytes + item->m_scale->st->bytes < n + n / 50 + 512);
+    }
+    pf_trainer_free(trainer);
+    toy_free(&t);
+    support_close(ctx);
+}
+
+/* gradients of a square around 1, of a size that differs by places, in noise */
+static void eight_gradients(const toy *t, int step) {
+    for (int i = 0; i < TOY_N; i++) {
+        pf_tensor *g = pfi_grad_of(t->w[i]);
+        for (size_t k = 0; k < pfi_numel(g); k++)
+            pfi_set(g, k,
+                    pow(10, -(double)(k % 7) / 2) *
+                        (pfi_get(t->w[i], k) - 1 + 0.5 * pfi_random_normal(3, (uint64_t)step, k)));
+    }
+}
+
+/* The first step is that of AdamW, bit for bit; then the same way, a little beside it. */
+static void eight_bits_follow_adamw(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    toy a, b, start;
+    pf_trainer *ta = eight_open(ctx, "adamw", &a), *tb = eight_open(ctx, "adamw_8bit", &b);
+    support_ok(ctx, toy_make_scaled(ctx, PF_F32, 5, EIGHT_TIMES, &start));
+    for (int step = 1; step <= 200; step++) {
+        eight_gradients(&a, step);
+        eight_gradients(&b, step);
+        support_ok(ctx, pf_trainer_step(ta, -1, NULL));
+        support_ok(ctx, pf_trainer_step(tb, -1, NULL));
+        if (step == 1) assert_true(toy_equal(&a, &b));
+    }
+    double apart = 0, moved = 0;
+    for (size_t k = 0; k < pfi_numel(a.w[0]); k++) {
+        apart += pow(pfi_get(a.w[0], k) - pfi_get(b.w[0], k), 2);
+        moved += pow(pfi_get(a.w[0], k) - pfi_get(start.w[0], k), 2);
+    }
+    apart = sqrt(apart / moved);
+    if (!(apart > 0 && apart < 0.05)) fail_msg("weights are apart by %g of what they moved", apart);
+    pf_trainer_free(ta);
+    pf_trainer_free(tb);
+    toy_free(&a);
+    toy_free(&b);
+    toy_free(&start);
+    support_close(ctx);
+}
+
+/* a second moment that is nothing beside its block's largest must not become 0 where the first does not */
+static void eight_bits_make_no_leaps(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    toy t;
+    pf_trainer *trainer = eight_open(ctx, "adamw_8bit", &t);
+    for (int step = 0; step < 60; step++) {
+        const double before = pfi_get(t.w[0], 7);
+        toy_set_grad(&t, 0, 0);
+        if (step == 0) pfi_set(t.w[0]->grad, 0, 1e4); /* the second moment remembers it longer than the first */
+        if (step == 50) pfi_set(t.w[0]->grad, 7, 1e-3);
+        support_ok(ctx, pf_trainer_step(trainer, -1, NULL));
+        if (!(fabs(pfi_get(t.w[0], 7) - before) <= 0.0101))
+            fail_msg("step %d moves a weight by %g at a rate of 0.01", step + 1, pfi_get(t.w[0], 7) - before);
+    }
+    pf_trainer_free(trainer);
+    toy_free(&t);
+    support_close(ctx);
+}
+
 /* ---- refusals ---- */
 
 static void refuse(toy *t, pf_trainer_options o, pf_status s, const char *text) {
@@ -361,7 +455,7 @@ static void bad_options_are_refused(void **state) {
     pf_trainer_options ok = pf_trainer_defaults(), o;
 #define REFUSE(set, s, text) (o = ok, set, refuse(&t, o, s, text))
     REFUSE(o.optimizer = "adam", PF_NAME, "\"adam\"");
-    REFUSE(o.optimizer = NULL, PF_NAME, "adamw, sgd");
+    REFUSE(o.optimizer = NULL, PF_NAME, "adamw, sgd, adamw_8bit");
     REFUSE(o.schedule = "cosin", PF_NAME, "constant, linear, cosine");
     REFUSE(o.schedule = "cosine", PF_RANGE, "length of the run");
     REFUSE(o.lr = -1, PF_RANGE, "lr must be");
@@ -416,6 +510,9 @@ int main(void) {
         cmocka_unit_test(bad_values_skip_and_stop),
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(eight_bits_take_a_quarter),
+        cmocka_unit_test(eight_bits_follow_adamw),
+        cmocka_unit_test(eight_bits_make_no_leaps),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(memory_may_fail),
     };
