@@ -9,7 +9,7 @@
 #include "kernel/stored.h"
 #include "kernel/vector.h"
 
-enum { DECODE_PANEL = 24, DECODE_TASKS = 16 };
+enum { DECODE_PANEL = 24, DECODE_TASKS = 4 };
 
 static int decode_thread(void) {
 #ifdef _OPENMP
