@@ -82,6 +82,17 @@ local function training(loss)
 end
 for kind, loss in pairs(loss_of) do kinds[kind] = function() return training(loss) end end
 
+-- what the plan of --memory says goes to standard error
+function kinds.limited()
+  local model = open_model()
+  return function()
+    local trained = pf.train { model = model, steps = 1, batch = 1, lr = work.lr, memory = work.memory,
+      data = { n = 1, batch = function() return pf.batch(nil, sequences) end },
+      loss = function(m, batch) return (pf.loss.nll { logp = m:logp(batch) }) end }
+    return trained.loss or 0
+  end
+end
+
 function kinds.score()
   local model, batch = open_model(), pf.batch(nil, sequences)
   return function()
