@@ -1,5 +1,5 @@
-/* What a recorded pass takes. The formulas follow block.c, operation by operation: a result is kept if an operation
- * with a history reads it, and that is nearly all of them. Test: what they say against what is measured, in every
+/* What a recorded pass takes. The formulas follow block.c, operation by operation: a result is kept if the backward
+ * of an operation with a history reads it. Test: what they say against what is measured, in every
  * family. */
 #include "model/need.h"
 
@@ -23,44 +23,75 @@ typedef struct need {
 
 /* ---- values a token ---- */
 
-/* what a product and its adapter make */
-static int64_t need_linear(const pf_model *m, const pfi_linear *l) {
+/* what a product and its adapter keep; read: backward of what comes next reads the result. made: what they make, of
+ * which a layer lets go at its end */
+static int64_t need_linear(const pf_model *m, const pfi_linear *l, bool read, bool made) {
     const int64_t out = l->w->dim[0], in = l->w->dim[1];
-    if (!l->lora) return out;
-    const bool dropped = m->adapter->dropout > 0;
-    int64_t n = 2 * out + l->lora->rank + (dropped ? in : 0);
-    if (l->lora->magnitude) n += out + (l->b || dropped ? out : 0) + (dropped ? 2 * out : 0);
-    return n;
+    int64_t n = read || made ? out : 0;
+    if (!l->lora) return n;
+    return n + l->lora->rank + (m->adapter->dropout > 0 ? in : 0) + (l->lora->magnitude ? out : 0);
 }
 
-static int64_t need_attention(const pf_model *m, const pfi_layer *l, int64_t layer) {
-    const pfi_config *c = &m->config;
-    const int64_t A = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
+/* does backward of a product read its input? That of an adapter reads what dropout left of it. */
+static bool need_reads(const pf_model *m, const pfi_linear *l) {
+    return l->w->needs_grad || (l->lora && m->adapter->dropout == 0);
+}
+
+static int64_t need_turned(const pfi_config *c, int64_t layer) {
     const int flags = c->layer[layer];
-    const int64_t turned = flags & PFI_LAYER_STILL ? 0 : c->rope[flags & PFI_LAYER_LOCAL ? 1 : 0].channels;
-    int64_t n = c->fused ? need_linear(m, &l->qkv) + A + 2 * K
-                         : need_linear(m, &l->q) + need_linear(m, &l->k) + need_linear(m, &l->v);
-    if (l->q_norm.w) n += A + K + c->heads + c->kv_heads;
-    if (turned) n += A + K + 2 * turned;
-    return n + A + c->heads + need_linear(m, &l->o);
+    return flags & PFI_LAYER_STILL ? 0 : c->rope[flags & PFI_LAYER_LOCAL ? 1 : 0].channels;
 }
 
-static int64_t need_ffn(const pf_model *m, const pfi_layer *l) {
+static int64_t need_out(const pf_model *m, const pfi_layer *l, bool made) {
+    return need_linear(m, &l->o, l->norm_attention_out.w, made);
+}
+
+static int64_t need_down(const pf_model *m, const pfi_layer *l, bool made) {
+    return need_linear(m, &l->down, l->norm_ffn_out.w, made);
+}
+
+static int64_t need_attention(const pf_model *m, const pfi_layer *l, int64_t layer, bool made) {
     const pfi_config *c = &m->config;
-    int64_t n = need_linear(m, &l->down) + c->ffn;
-    if (!c->gated) return n + need_linear(m, &l->up);
+    const int64_t A = c->heads * c->head_dim, K = c->kv_heads * c->head_dim, turned = need_turned(c, layer);
+    const bool normed = l->q_norm.w, read = made || normed || !turned; /* q and k as they come */
+    int64_t n = c->fused ? need_linear(m, &l->qkv, false, made) + K + (read ? A + K : 0)
+                         : need_linear(m, &l->q, read, made) + need_linear(m, &l->k, read, made) +
+                               need_linear(m, &l->v, true, made);
+    if (normed) n += c->heads + c->kv_heads + (made || !turned ? A + K : 0);
+    if (turned) n += A + K + 2 * turned;
+    return n + A + c->heads + need_out(m, l, made);
+}
+
+static int64_t need_ffn(const pf_model *m, const pfi_layer *l, bool made) {
+    const pfi_config *c = &m->config;
+    int64_t n = need_down(m, l, made) + (made || need_reads(m, &l->down) ? c->ffn : 0);
+    if (!c->gated) return n + need_linear(m, &l->up, true, made);
     if (c->act != PFI_SILU) n += c->ffn;
-    return n +
-           (c->fused ? need_linear(m, &l->gate_up) + 2 * c->ffn : need_linear(m, &l->gate) + need_linear(m, &l->up));
+    if (c->fused) return n + need_linear(m, &l->gate_up, false, made) + 2 * c->ffn;
+    return n + need_linear(m, &l->gate, true, made) + need_linear(m, &l->up, true, made);
+}
+
+/* does backward read what the norms before attention and feed-forward make? */
+static bool need_reads_attention(const pf_model *m, const pfi_layer *l) {
+    const pfi_config *c = &m->config;
+    return c->fused ? need_reads(m, &l->qkv) : need_reads(m, &l->q) || need_reads(m, &l->k) || need_reads(m, &l->v);
+}
+
+static bool need_reads_ffn(const pf_model *m, const pfi_layer *l) {
+    const pfi_config *c = &m->config;
+    if (c->gated && c->fused) return need_reads(m, &l->gate_up);
+    return need_reads(m, &l->up) || (c->gated && need_reads(m, &l->gate));
 }
 
 /* a layer's history, its result included */
-static int64_t need_layer(const pf_model *m, int64_t layer) {
+static int64_t need_layer(const pf_model *m, int64_t layer, bool made) {
+    const pfi_config *c = &m->config;
     const pfi_layer *l = &m->layer[layer];
     const pfi_norm *norm[] = {&l->norm_attention, &l->norm_attention_out, &l->norm_ffn, &l->norm_ffn_out};
-    int64_t n = 2 * m->config.hidden;
-    for (int i = 0; i < PFI_COUNT(norm); i++) n += norm[i]->w ? m->config.hidden + 1 + m->config.centred : 0;
-    return n + need_attention(m, l, layer) + need_ffn(m, l);
+    const bool read[] = {need_reads_attention(m, l), false, need_reads_ffn(m, l), false};
+    int64_t n = (made || !c->parallel ? 2 : 1) * c->hidden; /* the sum before the feed-forward, and the result */
+    for (int i = 0; i < PFI_COUNT(norm); i++) n += norm[i]->w ? (read[i] || made ? c->hidden : 0) + 1 + c->centred : 0;
+    return n + need_attention(m, l, layer, made) + need_ffn(m, l, made);
 }
 
 /* What the gradients within a layer take at two moments, less what is let go of until then: at the feed-forward's
@@ -69,12 +100,12 @@ static int64_t need_layer(const pf_model *m, int64_t layer) {
 static int64_t need_at_act(const pf_model *m, const pfi_layer *l) {
     const pfi_config *c = &m->config;
     const bool three = c->gated || (l->down.lora && m->adapter->dropout > 0);
-    return PFI_MAX((three ? 3 : 2) * c->ffn - need_linear(m, &l->down), 3 * c->hidden);
+    return PFI_MAX((three ? 3 : 2) * c->ffn - need_down(m, l, false), 3 * c->hidden);
 }
 
 static int64_t need_at_attention(const pf_model *m, const pfi_layer *l) {
     const pfi_config *c = &m->config;
-    return 2 * (c->heads + c->kv_heads) * c->head_dim - need_ffn(m, l) - need_linear(m, &l->o);
+    return 2 * (c->heads + c->kv_heads) * c->head_dim - need_ffn(m, l, false) - need_out(m, l, false);
 }
 
 /* ---- bytes ---- */
@@ -143,7 +174,7 @@ static void need_open(need *n, const pf_model *m, pfi_load load) {
 /* what a layer keeps until backward comes to it */
 static size_t need_held(const need *n, int64_t layer, int64_t recompute) {
     if (layer < n->lowest) return 0;
-    const int64_t values = layer < recompute ? n->m->config.hidden : need_layer(n->m, layer);
+    const int64_t values = layer < recompute ? n->m->config.hidden : need_layer(n->m, layer, false);
     return (size_t)(values * n->load.nodes) * need_real(n);
 }
 
@@ -155,7 +186,7 @@ static size_t need_head(const need *n) {
 
 static size_t need_kept(const need *n, int64_t recompute) {
     /* what goes into the first layer, and what that was made of */
-    const int64_t rows = n->load.nodes * (n->embedded ? 1 + (n->m->scale != NULL) + 2 * (n->m->position != NULL) : 1);
+    const int64_t rows = n->load.nodes * (n->embedded ? 1 + (n->m->scale != NULL) : 1);
     size_t sum = (size_t)(rows * n->m->config.hidden) * need_real(n);
     for (int64_t i = 0; i < n->m->config.layers; i++) sum += need_held(n, i, recompute);
     return sum;
@@ -188,8 +219,13 @@ static size_t need_backward(const need *n, int64_t layer, size_t held, size_t *g
     return (size_t)PFI_MAX(act, attention);
 }
 
-/* The largest of: a layer without history; the end of forward, with the head; backward in each layer, from the last to
- * the first; and its end, when all gradients are there. */
+/* what a layer makes, until it lets go of what nobody reads; and what goes into it */
+static size_t need_made(const need *n, int64_t layer) {
+    return (size_t)((need_layer(n->m, layer, true) + n->m->config.hidden) * n->load.nodes) * need_real(n);
+}
+
+/* The largest of: a layer without history; the last layer; the end of forward, with the head; making a layer again, and
+ * backward in each, from the last to the first; and its end, when all gradients are there. */
 size_t pfi_need(const pf_model *m, pfi_load load, int64_t recompute, bool gradients) {
     need n;
     need_open(&n, m, load);
@@ -200,9 +236,12 @@ size_t pfi_need(const pf_model *m, pfi_load load, int64_t recompute, bool gradie
         for (int k = 0; k < NEED_PLACES; k++) grads -= n.gradient[i][k];
     if (!gradients) grads -= n.below;
     size_t most = held + need_head(&n) + need_strip(&n) + nodes * (size_t)C + grads;
-    if (n.lowest > 0) most = PFI_MAX(most, (size_t)(need_layer(m, 0) + C) * nodes + need_scratch(&n));
+    if (n.lowest > 0) most = PFI_MAX(most, need_made(&n, 0) + need_scratch(&n));
+    most = PFI_MAX(most, held - need_held(&n, L - 1, recompute) + need_made(&n, L - 1) + (gradients ? n.all : 0));
     for (int64_t i = L - 1; i >= n.lowest; i--) {
-        const size_t own = i < recompute ? (size_t)need_layer(m, i) * nodes : 0;
+        const bool again = i < recompute;
+        const size_t own = again ? (size_t)need_layer(m, i, false) * nodes : 0;
+        if (again) most = PFI_MAX(most, held + need_made(&n, i) + grads);
         const size_t here = need_backward(&n, i, held + own, &grads, gradients);
         most = PFI_MAX(most, here);
         held -= need_held(&n, i, recompute);

@@ -21,4 +21,5 @@ static const pf_param add_params[] = PFI_ZIP_PARAMS;
 static const pfi_case add_cases[] = {PFI_ZIP_CASES(-1, 1)};
 
 PFI_OP(add, PFI_PARAMS(add_params), PFI_CASES(add_cases), .shape = pfi_shape_broadcast, .forward = add_forward,
-       .backward = add_backward, PFI_DOC("x + y, element by element. Sizes equal or 1 (broadcast)."));
+       .backward = add_backward, .unread = 1u << 0 | 1u << 1 | 1u << PFI_RESULT,
+       PFI_DOC("x + y, element by element. Sizes equal or 1 (broadcast)."));

@@ -9,7 +9,10 @@ static bool apply_is_int(pf_kind k) { return k == PF_KIND_INDEX || k == PF_KIND_
 void pfi_call_free(pfi_call *c) {
     if (!c) return;
     pf_ctx *ctx = c->ctx;
-    for (int i = 0; i < c->n_in; i++) pf_tensor_free(c->in[i]);
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->recorded && c->in[i] && c->unread >> i & 1) c->in[i]->unread--;
+        pf_tensor_free(c->in[i]);
+    }
     for (int i = 0; i < PFI_MAX_SAVED; i++) pfi_free(ctx, c->saved[i]);
     if (c->again) c->again->drop(c->again);
     pfi_free(ctx, c);
@@ -218,6 +221,9 @@ static pf_tensor *apply_run(pfi_call *c, pf_tensor *const *in) {
     if (!t || !needs_grad) return t;
     t->needs_grad = true;
     t->node = c;
+    c->recorded = true;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i] && c->unread >> i & 1) c->in[i]->unread++;
     return t;
 }
 
@@ -236,6 +242,7 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
     c->op = op;
     c->ctx = ctx;
     c->dtype = op->dtype;
+    c->unread = op->flags & PFI_VIEW ? 1u | 1u << PFI_RESULT : op->unread;
     c->layer = ctx->layer;
     for (int i = 0, k = 0; i < op->info.n_params; i++)
         if (!apply_is_tensor(op->info.params[i].kind) && op->info.params[i].kind != PF_KIND_SHAPE) {

@@ -25,4 +25,4 @@ static const pfi_case contiguous_cases[] = {{.dim = {PFI_S2(3, 4)}}, {.dim = {PF
 
 PFI_OP(contiguous, PFI_PARAMS(contiguous_params), PFI_CASES(contiguous_cases), .flags = PFI_STRIDED,
        .shape = contiguous_shape, .forward = contiguous_forward, .backward = contiguous_backward,
-       PFI_DOC("x copied to row order. x any shape; result the same shape."));
+       .unread = 1u << 0 | 1u << PFI_RESULT, PFI_DOC("x copied to row order. x any shape; result the same shape."));

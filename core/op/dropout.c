@@ -48,5 +48,6 @@ static const pfi_case dropout_cases[] = {
 };
 
 PFI_OP(dropout, PFI_PARAMS(dropout_params), PFI_CASES(dropout_cases), PFI_STAGES(dropout),
+       .unread = 1u << 0 | 1u << PFI_RESULT,
        PFI_DOC("Each element of x is 0 with probability p, else x / (1 - p): drawn from seed, stream and place alone "
                "(Srivastava et al. 2014). Result like x."));

@@ -39,5 +39,6 @@ static const pfi_case embedding_cases[] = {
 };
 
 PFI_OP(embedding, PFI_PARAMS(embedding_params), PFI_CASES(embedding_cases), PFI_STAGES(embedding), .stored = 1u << 0,
+       .unread = 1u << PFI_RESULT,
        PFI_DOC("The rows of w[V, C] that ids[T] name; result [T, C]. An id outside 0..V-1 is an error. w may be "
                "a frozen weight in a storage type."));

@@ -46,6 +46,6 @@ static const pfi_case gelu_cases[] = {
     {.dim = {PFI_S1(2)}, .args = "form=fast", .want = PF_NAME},
 };
 
-PFI_OP(gelu, PFI_PARAMS(gelu_params), PFI_CASES(gelu_cases), PFI_STAGES(gelu),
+PFI_OP(gelu, PFI_PARAMS(gelu_params), PFI_CASES(gelu_cases), PFI_STAGES(gelu), .unread = 1u << PFI_RESULT,
        PFI_DOC("Gaussian error linear unit: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), or with form = exact "
                "x/2 (1 + erf(x / sqrt 2)). x any shape."));

@@ -18,6 +18,7 @@ static pf_status linear_shape(pfi_call *c) {
     PF_TRY(pfi_shape_like(c, 0));
     c->dim[c->nd - 1] = w->dim[0];
     c->scratch_bytes = PFK(linear_scratch)(w->dtype, w->dim[0], w->dim[1]);
+    if (!c->wants[1]) c->unread |= 1u << 0; /* x is for w's gradient */
     return PF_OK;
 }
 
@@ -61,6 +62,7 @@ static const pfi_case linear_cases[] = {
 };
 
 PFI_OP(linear, PFI_PARAMS(linear_params), PFI_CASES(linear_cases), .shape = linear_shape, .forward = linear_forward,
-       .backward = linear_backward, .stored = 1u << 1, .writes = 3, .flops = linear_flops,
+       .backward = linear_backward, .stored = 1u << 1, .writes = 3, .unread = 1u << 2 | 1u << PFI_RESULT,
+       .flops = linear_flops,
        PFI_DOC("x w^T + b. x[..., in], w[out, in], b[out] or nothing; result [..., out]. w may be a frozen weight in a "
                "storage type."));

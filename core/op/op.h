@@ -7,7 +7,7 @@
 
 #include "tensor/tensor.h"
 
-enum { PFI_MAX_SAVED = 3 };
+enum { PFI_MAX_SAVED = 3, PFI_RESULT = PF_MAX_INPUTS };
 
 typedef struct pfi_op pfi_op;
 typedef struct pfi_again pfi_again;
@@ -23,6 +23,8 @@ struct pfi_call {
     pf_tensor *in[PF_MAX_INPUTS]; /* tensors in the order of the parameters; NULL for an optional one left out */
     int n_in;
     bool wants[PF_MAX_INPUTS]; /* this input needs a gradient; known from the shape stage on */
+    unsigned unread;           /* the operation's; the shape stage may add what these wishes leave unread */
+    bool recorded;             /* it is a history, and in[k]->unread counts it */
     double num[PF_MAX_PARAMS]; /* other parameters in their order; NaN for an optional one without default */
     int64_t shape_arg[PF_MAX_DIMS];
     int n_shape_arg; /* of the PF_KIND_SHAPE parameter */
@@ -87,6 +89,8 @@ struct pfi_op {
     unsigned stored; /* bit k: tensor k may be a frozen weight in a storage type (bfloat16, q4_k, ...): contiguous, and
                         its stage widens it */
     unsigned writes; /* bit k: backward writes the whole of dx[k] where it is fresh, so nobody needs to clear it */
+    unsigned unread; /* bit k: backward does not read the values of tensor k, bit PFI_RESULT: those of the result. They
+                        may be gone by then, and x[k] or y is NULL */
     pfi_stage shape, forward, backward;
     double (*flops)(pfi_call *c, bool backward); /* that are needed, as pf_event; NULL: none */
     pfi_stage metrics;                           /* losses: report with pfi_metric after forward */

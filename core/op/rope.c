@@ -90,7 +90,7 @@ static const pfi_case rope_cases[] = {
 };
 
 PFI_OP(
-    rope, PFI_PARAMS(rope_params), PFI_CASES(rope_cases), PFI_STAGES(rope),
+    rope, PFI_PARAMS(rope_params), PFI_CASES(rope_cases), PFI_STAGES(rope), .unread = 1u << 0 | 1u << PFI_RESULT,
     PFI_DOC("Rotary position embedding, the layout of Hugging Face's Llama. x[T, H, D], position[T]: channels j and "
             "j + R/2 turn by position * base^(-2j/R) with R = D, or by position * inv_freq[j] with inv_freq[R/2] and "
             "R <= D, and are multiplied by factor; channels from R on stay as they are."));

@@ -21,4 +21,5 @@ static const pf_param sub_params[] = PFI_ZIP_PARAMS;
 static const pfi_case sub_cases[] = {PFI_ZIP_CASES(-1, 1)};
 
 PFI_OP(sub, PFI_PARAMS(sub_params), PFI_CASES(sub_cases), .shape = pfi_shape_broadcast, .forward = sub_forward,
-       .backward = sub_backward, PFI_DOC("x - y, element by element. Sizes equal or 1 (broadcast)."));
+       .backward = sub_backward, .unread = 1u << 0 | 1u << 1 | 1u << PFI_RESULT,
+       PFI_DOC("x - y, element by element. Sizes equal or 1 (broadcast)."));

@@ -27,4 +27,5 @@ static const pfi_case swiglu_cases[] = {
 };
 
 PFI_OP(swiglu, PFI_PARAMS(swiglu_params), PFI_CASES(swiglu_cases), PFI_STAGES(swiglu), .writes = 3,
+       .unread = 1u << PFI_RESULT,
        PFI_DOC("silu(gate) * up = gate / (1 + e^-gate) * up. Both of one shape, the result too."));

@@ -139,9 +139,12 @@ static bool tape_fresh(const pfi_call *c, int i) {
 static pf_status tape_places(pfi_call *c) {
     for (int i = 0; i < c->n_in; i++) {
         c->dx[i] = NULL;
+        c->x[i] = NULL;
         if (!c->in[i]) continue;
-        PF_TRY(pfi_alive(c->in[i]));
-        c->x[i] = pfi_data(c->in[i]);
+        if (!(c->unread >> i & 1)) {
+            PF_TRY(pfi_alive(c->in[i]));
+            c->x[i] = pfi_data(c->in[i]);
+        }
         if (!c->wants[i]) continue;
         c->fresh[i] = tape_fresh(c, i);
         pf_tensor *g = c->fresh[i] ? pfi_grad_fresh(c->in[i]) : pfi_grad_of(c->in[i]);
@@ -153,7 +156,7 @@ static pf_status tape_places(pfi_call *c) {
 
 static pf_status tape_compute(pf_tensor *t) {
     pfi_call *c = t->node;
-    c->y = pfi_data(t);
+    c->y = c->unread >> PFI_RESULT & 1 ? NULL : pfi_data(t);
     c->dy = pfi_data(t->grad);
     c->scratch = NULL;
     size_t scratch = PFI_MAX(c->scratch_bytes, c->scratch_back_bytes);

@@ -169,10 +169,21 @@ pf_tensor *pf_tensor_retain(pf_tensor *t) {
     return t;
 }
 
+/* Where histories alone hold a result, and neither they nor its own read its values, these go. */
+static void tensor_empty(pf_tensor *t) {
+    if (t->refs != t->unread || (t->node && !(t->node->unread >> PFI_RESULT & 1))) return;
+    storage_drop(t->st);
+    t->st = NULL;
+}
+
 /* Freeing a result lets go of its inputs, and so on down a history that may be a million operations deep: what is to go
  * waits in a list instead of on the stack. */
 void pf_tensor_free(pf_tensor *t) {
-    if (!t || --t->refs > 0) return;
+    if (!t) return;
+    if (--t->refs > 0) {
+        tensor_empty(t);
+        return;
+    }
     pf_ctx *ctx = t->ctx;
     pfi_step_unlink(t);
     t->next = ctx->dying;

@@ -18,12 +18,12 @@ typedef struct pfi_storage {
 
 struct pf_tensor {
     pf_ctx *ctx;
-    long refs;
+    long refs, unread; /* unread: those of them that are histories and do not read its values */
     pf_dtype dtype;
     int nd;
     int64_t dim[PF_MAX_DIMS], stride[PF_MAX_DIMS]; /* strides in elements */
     int64_t offset;                                /* first element in the storage */
-    pfi_storage *st;                               /* NULL once its step has ended */
+    pfi_storage *st;                               /* NULL once its step has ended, or nobody will read it */
     bool needs_grad;
     pf_tensor *grad; /* contiguous, same shape and type */
     pfi_call *node;  /* what made it; NULL for a leaf */

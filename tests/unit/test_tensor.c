@@ -513,6 +513,32 @@ static void gradcheck_finds_errors(void **state) {
     support_sweep(gradcheck_once, "right", 3);
 }
 
+/* a sum's backward does not read what was added: those values go with their last holder, and stay for a product */
+static void unread_values_go(void **state) {
+    (void)state;
+    enum { N = 5000, BYTES = N * sizeof(double) };
+    pf_ctx *ctx = support_open();
+    pf_tensor *x = pf_tensor_new(ctx, PF_F64, DIMS(N));
+    for (size_t i = 0; i < N; i++) pfi_set(x, i, 3);
+    assert_int_equal(pf_tensor_set_grad(x, true), PF_OK);
+    pf_tensor *a = pf_call(ctx, "add", PF_T("x", x), PF_T("y", x)),
+              *b = pf_call(ctx, "add", PF_T("x", a), PF_T("y", x));
+    size_t used = ctx->used;
+    pf_tensor_free(a);
+    assert_true(ctx->used + BYTES <= used && ctx->used + 2 * BYTES > used);
+    pf_tensor *c = pf_call(ctx, "mul", PF_T("x", b), PF_T("y", b));
+    used = ctx->used;
+    pf_tensor_free(b);
+    assert_int_equal(ctx->used, used);
+    pf_tensor *sum = pf_call(ctx, "sum", PF_T("x", c)); /* of (3 x)^2 */
+    pf_tensor_free(c);
+    support_ok(ctx, pf_backward(sum));
+    for (size_t i = 0; i < N; i += 999) assert_true(pfi_get(pf_tensor_grad(x), i) == 2 * 9 * 3);
+    pf_tensor_free(sum);
+    pf_tensor_free(x);
+    support_close(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_share_storage),
@@ -528,6 +554,7 @@ int main(void) {
         cmocka_unit_test(close_order),
         cmocka_unit_test(large_blocks_wait),
         cmocka_unit_test(observer_sees_all),
+        cmocka_unit_test(unread_values_go),
         cmocka_unit_test(null_runs_through),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(tensors_refuse),
