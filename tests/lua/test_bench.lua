@@ -7,7 +7,7 @@ local chart, material, gguf = part "chart", part "material", part "gguf"
 
 check.test("works have names of their own, known peers, kinds and shapes, and pairs where two are compared", function()
   local kinds, peers, names = {}, { trl = true, torch = true, tuned = true, llama = true }, {}
-  for word in ("dpo sft aft score sampling rollouts tokenise load startup program size"):gmatch "%a+" do
+  for word in ("dpo sft aft limited score sampling rollouts tokenise load startup program size"):gmatch "%a+" do
     kinds[word] = true
   end
   for _, work in ipairs(works) do
