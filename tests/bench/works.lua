@@ -76,8 +76,8 @@ for _, length in ipairs { 256, 512, 1024, 2048, 4096, 8192 } do
 end
 for _, type in ipairs { "q4_0", "q4_k" } do
   add(("1.1B %s lora (512 tokens within 3 GiB)"):format(type), { kind = "limited", memory = "3GiB", mode = "lora",
-    dtype = "stored", stored = type, shape = "tinyllama", prompts = 1, prompt = 384, answers = 1, answer = 128, rounds = 1,
-    long = type == "q4_k", group = "1.1B", peers = {} })
+    dtype = "stored", stored = type, shape = "tinyllama", prompts = 1, prompt = 384, answers = 1, answer = 128,
+    rounds = 1, long = type == "q4_k", group = "1.1B", peers = {} })
 end
 for _, file in ipairs { "pofit", "pofit.so", "libpofit.so", "examples/embed" } do
   add("size of " .. file, { kind = "size", file = file, rounds = 1, group = "size", peers = {} })
