@@ -81,7 +81,7 @@ static void naive_attention(double *o, const float *q, const float *k, const flo
                             int64_t D, const pfk_attention_f32 *s) {
     const int64_t from = s->window > 0 && len > s->window ? len - s->window : 0;
     for (int64_t h = 0; h < HEADS; h++) {
-        double p[PLACES], sum = 0;
+        double p[PLACES] = {0}, sum = 0;
         for (int64_t i = from; i < len; i++) {
             double dot = 0;
             for (int64_t d = 0; d < D; d++)
