@@ -3,6 +3,7 @@
 local core = require "pofit.core"
 local sys = require "pofit.sys"
 local json = require "pofit.json"
+local told = require "pofit.told"
 
 local M = {}
 
@@ -19,7 +20,7 @@ function M.bytes(text)
   local number, unit = tostring(text):match "^%s*([%d.]+e?%d*)%s*(%a*)%s*$"
   local n = tonumber(number) and UNITS[unit:upper()] and tonumber(number) * UNITS[unit:upper()]
   if not n or n < 1 or n >= 2 ^ 62 then
-    core.raise(("--memory %s: expected a size like 4GiB, 4G or 500MB"):format(tostring(text)))
+    core.refuse(("--memory %s: expected a size like 4GiB, 4G or 500MB"):format(tostring(text)))
   end
   return math.floor(n)
 end
@@ -59,7 +60,7 @@ local function make(s, trainer, order)
   collectgarbage()
   collectgarbage()
   ask.memory, ask.outside, ask.several = M.bytes(s.memory), outside(), s.accumulate > 1
-  local plan = trainer:plan(ask)
+  local plan = told.call(trainer.plan, trainer, ask)
   plan.memory = ask.memory
   return plan
 end
