@@ -76,7 +76,11 @@ VECTOR_INLINE void V(tile)(float *y, int64_t ldy, const float *x, int64_t ldx, i
 #pragma GCC unroll 32
         for (int o = 0; o < O; o++) wide[o] = V(load_some)(w, o * ldw + k, in - k, bf16);
 #pragma GCC unroll 32
-        for (int i = 0; i < R * O; i++) sum[i] += V(load_some)(x, i / O * ldx + k, in - k, false) * wide[i % O];
+        for (int r = 0; r < R; r++) {
+            const V(vec) row = V(load_some)(x, r * ldx + k, in - k, false);
+#pragma GCC unroll 32
+            for (int o = 0; o < O; o++) sum[r * O + o] += row * wide[o];
+        }
     }
 #pragma GCC unroll 32
     for (int i = 0; i < R * O; i++) {
