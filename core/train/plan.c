@@ -93,12 +93,13 @@ pf_status pfi_train_plan(pf_trainer *t, const pfi_plan_asked *asked, pfi_plan *o
     if (asked->largest.nodes <= 0)
         w.largest = (pfi_load){PLAN_MOST, PLAN_MOST, PFI_MAX(asked->largest.longest, PLAN_LEAST)};
     if (!plan_choose(&w, out))
-        return pfi_fail(ctx, PF_RANGE,
-                        "%.0f MiB of memory are too little: training takes %.0f MiB at least, with all layers computed "
-                        "again and sequences one by one (weights %.0f, optimizer %.0f, gradients %.0f MiB)",
-                        plan_mib(asked->memory),
-                        plan_mib(plan_part(&w, w.largest.longest, t->model->config.layers) + (1 << 20)),
-                        plan_mib(mapped + owned), plan_mib(o), plan_mib(gradients));
+        return pfi_fail(
+            ctx, PF_RANGE,
+            "%.0f MiB of memory are too little: training takes %.0f MiB at least, with all layers computed "
+            "again and sequences one by one (weights %.0f, optimizer %.0f, gradients %.0f MiB, the program and what it "
+            "holds beside them %.0f MiB)",
+            plan_mib(asked->memory), plan_mib(plan_part(&w, w.largest.longest, t->model->config.layers) + (1 << 20)),
+            plan_mib(mapped + owned), plan_mib(o), plan_mib(gradients), plan_mib(base - mapped - owned - o));
     out->weights = mapped + owned;
     out->optimizer = o;
     out->rest = base - mapped - owned - o;
