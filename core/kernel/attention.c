@@ -6,9 +6,6 @@
 #include "kernel/fast.h"
 
 #include <cblas.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #ifdef PFI_DOUBLE
 #define attention_blas cblas_dgemm
@@ -261,12 +258,7 @@ static void attention_run(pf_real *o, pf_real *lse, const pf_real *q, const pf_r
     for (int64_t task = 0; task < a->branches * a->G; task++) {
         int64_t b = task / a->G;
         if (a->parent[b] >= 0) continue;
-#ifdef _OPENMP
-        int thread = omp_get_thread_num();
-#else
-        int thread = 0;
-#endif
-        attention_work w = attention_work_of(a, scratch, thread);
+        attention_work w = attention_work_of(a, scratch, pfk_thread());
         attention_tree(o, lse, q, k, v, grads, a, &w, task % a->G, b);
     }
 }

@@ -1,8 +1,5 @@
 /* Kernels of sampling, for few rows: each is computed the same way whatever stands beside it. Weights are read as they
  * are stored. */
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #include <math.h>
 #include <string.h>
 
@@ -10,14 +7,6 @@
 #include "kernel/vector.h"
 
 enum { DECODE_PANEL = 24, DECODE_TASKS = 4 };
-
-static int decode_thread(void) {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
 
 /* ---- products ---- */
 
@@ -36,7 +25,7 @@ void pfk_linear_rows(int set, int threads, float *y, const float *x, pf_dtype ty
         const int64_t from = p * DECODE_PANEL, n = out - from < DECODE_PANEL ? out - from : DECODE_PANEL;
         const void *panel = linear_at(type, w, in, from);
         if (!decode_reads(type)) {
-            float *wide = scratch + decode_thread() * DECODE_PANEL * in;
+            float *wide = scratch + pfk_thread() * DECODE_PANEL * in;
             pfk_widen_f32(type, panel, wide, n * in);
             panel = wide;
         }
@@ -85,6 +74,6 @@ void pfk_attention_rows(int set, float *o, const float *q, const float *k, const
         const int64_t r = t / a->G, g = t % a->G, at = (r * a->H + g * heads) * a->D;
         const int64_t skip = a->window > 0 && len[r] > a->window ? len[r] - a->window : 0;
         decode_row(use, o + at, q + at, k + g * a->D, v + g * a->D, list[r] + skip, len[r] - skip, a,
-                   scratch + decode_thread() * heads * a->longest);
+                   scratch + pfk_thread() * heads * a->longest);
     }
 }

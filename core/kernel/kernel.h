@@ -9,6 +9,13 @@
 
 #include "pofit.h" /* pf_dtype alone */
 
+#ifdef _OPENMP
+#include <omp.h>
+static inline int pfk_thread(void) { return omp_get_thread_num(); }
+#else
+static inline int pfk_thread(void) { return 0; }
+#endif
+
 /* ---- stored types (quant.c) ---- */
 
 enum { PFK_BLOCK_MAX = 256 };          /* values in the largest block */

@@ -19,6 +19,4 @@ typedef struct pfk_vector {
 /* set: of vector instructions, from 1 to pfk_vector_sets(), 0 for the last */
 const pfk_vector *pfk_vector_set(int set);
 
-enum { PFK_VECTOR_PLAIN = 1, PFK_VECTOR_AVX2, PFK_VECTOR_AVX512 };
-
 #endif

@@ -1,8 +1,5 @@
 #include "model/sampler.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -107,11 +104,7 @@ void pfi_sample_rows(int threads, const float *logits, int64_t rows, int64_t n, 
                      const double *u, int32_t *id, float *logp, void *work) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1)
     for (int64_t r = 0; r < rows; r++) {
-        int thread = 0;
-#ifdef _OPENMP
-        thread = omp_get_thread_num();
-#endif
-        sampler_candidate *c = (sampler_candidate *)((char *)work + (size_t)thread * sampler_room(n));
+        sampler_candidate *c = (sampler_candidate *)((char *)work + (size_t)pfk_thread() * sampler_room(n));
         id[r] = sampler_token(logits + r * n, n, o, u[r], &logp[r], (float *)(c + n), c);
     }
 }
