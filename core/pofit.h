@@ -407,6 +407,10 @@ typedef struct pf_generate_options {
     int n_stop_ids;
     uint64_t seed;
     int batch; /* samples computed together; 0: chosen */
+    /* PF_F32, or PF_BF16: what goes into products with bfloat16 weights is rounded to bfloat16 where the processor
+     * multiplies such numbers, which it does at twice the rate; elsewhere it makes no difference */
+    pf_dtype compute;
+    pf_dtype kv; /* keys and values: PF_F32, or PF_F16, which takes half the memory */
     /* told of every token as it comes, in the calling thread; false ends its sample there. May be NULL */
     bool (*on_token)(void *ud, const pf_token *t);
     void *ud;

@@ -6,7 +6,7 @@
 #include "model/pass.h"
 #include "model/sampler.h"
 
-enum { GEN_PREFILL_ROWS = 256, GEN_PROMPT_TOKENS = 16384, GEN_POOL_BYTES = 256 << 20 };
+enum { GEN_PREFILL_ROWS = 256, GEN_PROMPT_TOKENS = 16384, GEN_POOL_BYTES = 512 << 20 };
 
 /* One sample in flight. */
 typedef struct gen_seq {
@@ -353,7 +353,8 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
 /* samples that fit together: by the pool's size, and by the prompts' */
 static int64_t gen_group_size(const gen_run *g, const pf_sequence *prompts, int64_t first, int64_t total) {
     const pfi_config *c = &g->m->config;
-    int64_t row = 2 * c->layers * c->kv_heads * c->head_dim * (int64_t)sizeof(float), n = 0, tokens = 0, bytes = 0;
+    int64_t row = 2 * c->layers * c->kv_heads * c->head_dim * (int64_t)pfi_dtype_size(g->o->kv);
+    int64_t n = 0, tokens = 0, bytes = 0;
     while (first + n < total) {
         const pf_sequence *p = &prompts[(first + n) / g->o->samples];
         bool again = n > 0 && (first + n) % g->o->samples != 0;
@@ -390,6 +391,12 @@ static pf_status gen_check(pf_model *m, const pf_sequence *prompts, size_t n, co
     if (!(o->min_p >= 0 && o->min_p <= 1))
         return pfi_fail(ctx, PF_RANGE, "generate: min_p must be in [0, 1], got %g", o->min_p);
     if (o->top_k < 0) return pfi_fail(ctx, PF_RANGE, "generate: top_k must not be below 0, got %d", o->top_k);
+    if (o->compute != PF_F32 && o->compute != PF_BF16)
+        return pfi_fail(ctx, PF_RANGE, "generate: it computes in float32 or bfloat16, not in %s",
+                        pfi_dtype_name(o->compute));
+    if (o->kv != PF_F32 && o->kv != PF_F16)
+        return pfi_fail(ctx, PF_RANGE, "generate: keys and values are float32 or float16, not %s",
+                        pfi_dtype_name(o->kv));
     if (o->n_stop && !m->tokenizer)
         return pfi_fail(ctx, PF_STATE, "generate: stop texts need a model with a tokenizer");
     for (int i = 0; i < o->n_stop; i++)
@@ -410,7 +417,7 @@ static pf_status gen_check(pf_model *m, const pf_sequence *prompts, size_t n, co
 }
 
 pf_generate_options pf_generate_defaults(void) {
-    return (pf_generate_options){.samples = 1, .temperature = 1, .top_p = 1};
+    return (pf_generate_options){.samples = 1, .temperature = 1, .top_p = 1, .compute = PF_F32, .kv = PF_F32};
 }
 
 static pf_status gen_all(gen_run *g, const pf_sequence *prompts, pf_sample *out, int64_t total) {
@@ -418,6 +425,8 @@ static pf_status gen_all(gen_run *g, const pf_sequence *prompts, pf_sample *out,
     if (total) PF_TRY(gen_check_long(g->m, prompts, (size_t)(total / g->o->samples), &is_long));
     PF_TRY(pfi_pass_open(&g->pass, g->m));
     g->pass.is_long = is_long;
+    g->pass.compute = g->o->compute;
+    g->pass.kv = g->o->kv;
     g->work = pfi_alloc(g->ctx, pfi_sample_room(g->ctx->threads, g->m->config.vocab));
     if (!g->work) return PF_NOMEM;
     for (int64_t first = 0, n; first < total; first += n) {

@@ -7,7 +7,7 @@
 #include "op/op.h"
 
 pf_status pfi_pass_open(pfi_pass *p, pf_model *m) {
-    *p = (pfi_pass){.m = m, .ctx = m->ctx};
+    *p = (pfi_pass){.m = m, .ctx = m->ctx, .compute = PF_F32, .kv = PF_F32};
     p->k = pfi_calloc(p->ctx, (size_t)m->config.layers, sizeof *p->k);
     p->v = pfi_calloc(p->ctx, (size_t)m->config.layers, sizeof *p->v);
     return p->k && p->v ? pfi_adapter_prepare(m) : PF_NOMEM;
@@ -17,10 +17,10 @@ pf_status pfi_pass_grow(pfi_pass *p, int64_t need) {
     const pfi_config *c = &p->m->config;
     if (need <= p->cap) return PF_OK;
     int64_t cap = PFI_MAX(need, p->cap + p->cap / 2);
-    size_t row = (size_t)(c->kv_heads * c->head_dim) * sizeof(float);
+    size_t row = pfi_dtype_bytes(p->kv, (size_t)(c->kv_heads * c->head_dim));
     for (int64_t i = 0; i < 2 * c->layers; i++) {
-        float **at = i < c->layers ? &p->k[i] : &p->v[i - c->layers];
-        float *new = pfi_alloc_data(p->ctx, (size_t)cap * row);
+        void **at = i < c->layers ? &p->k[i] : &p->v[i - c->layers];
+        void *new = pfi_alloc_data(p->ctx, (size_t)cap * row);
         if (!new) return PF_NOMEM;
         if (p->used) memcpy(new, *at, (size_t)p->used * row);
         pfi_free(p->ctx, *at);
@@ -57,13 +57,13 @@ pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
     if (!x) return NULL;
     int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
     const double start = pfi_observe_begin(p->ctx);
-    size_t bytes = pfk_linear_rows_scratch(p->ctx->threads, l->w->dtype, in);
+    size_t bytes = pfk_linear_rows_scratch(0, p->ctx->threads, p->compute, l->w->dtype, rows, in);
     void *scratch = bytes ? pfi_alloc_data(p->ctx, bytes) : NULL;
     if (bytes && !scratch) return NULL;
     pf_tensor *y = pfi_tensor_make(p->ctx, PF_F32, 2, (int64_t[]){rows, out});
     if (y)
-        pfk_linear_rows(0, p->ctx->threads, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out, in,
-                        scratch);
+        pfk_linear_rows(0, p->ctx->threads, p->compute, pfi_f32(y), pfi_f32(x), l->w->dtype, pfi_data(l->w), rows, out,
+                        in, scratch);
     pfi_free(p->ctx, scratch);
     pfi_observe_end(p->ctx, start,
                     (pf_event){.name = "linear",
@@ -92,10 +92,11 @@ static pf_tensor *pass_linear(pfi_run *r, pf_tensor *x, const pfi_linear *l) {
     return pfi_pass_linear(((pass_run *)r)->pass, x, l);
 }
 
-static void pass_store(const pfi_pass *p, float *pool, const pf_tensor *x, const pfi_rows *r) {
-    size_t row = (size_t)(p->m->config.kv_heads * p->m->config.head_dim);
+static void pass_store(const pfi_pass *p, void *pool, const pf_tensor *x, const pfi_rows *r) {
+    const int64_t row = p->m->config.kv_heads * p->m->config.head_dim;
+    const size_t bytes = pfi_dtype_bytes(p->kv, (size_t)row);
     for (int64_t i = 0; i < r->n; i++)
-        memcpy(pool + (size_t)r->place[i] * row, pfi_f32(x) + (size_t)i * row, row * sizeof *pool);
+        pfk_narrow(p->kv, (char *)pool + (size_t)r->place[i] * bytes, pfi_f32(x) + i * row, row);
 }
 
 static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_tensor *k, pf_tensor *v) {
@@ -117,7 +118,7 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
     if (!o) return NULL;
     pass_store(p, p->k[layer], k, r);
     pass_store(p, p->v[layer], v, r);
-    pfk_attention_rows(0, pfi_f32(o), pfi_f32(q), p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
+    pfk_attention_rows(0, pfi_f32(o), pfi_f32(q), p->kv, p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
     double seen = 0;
     for (int64_t i = 0; i < r->n; i++)
         seen += (double)(shape.window > 0 ? PFI_MIN(r->len[i], shape.window) : r->len[i]);
@@ -125,8 +126,10 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
                     (pf_event){.name = "attention",
                                .layer = (int)layer,
                                .flops = 4 * seen * (double)(c->heads * c->head_dim),
-                               .bytes = 2 * (seen * (double)c->kv_heads + (double)(r->n * c->heads)) *
-                                        (double)c->head_dim * sizeof(float)});
+                               .bytes = 2 *
+                                        (seen * (double)(c->kv_heads * (int64_t)pfi_dtype_size(p->kv)) +
+                                         (double)(r->n * c->heads) * sizeof(float)) *
+                                        (double)c->head_dim});
     return o;
 }
 

@@ -11,9 +11,10 @@ enum { PFI_PAGE = 32 };
 typedef struct pfi_pass {
     pf_model *m;
     pf_ctx *ctx;
-    float **k, **v;
+    void **k, **v;
     int64_t cap, used;
-    bool is_long; /* the sequences turn by the frequencies for long ones */
+    pf_dtype compute, kv; /* as in pf_generate_options */
+    bool is_long;         /* the sequences turn by the frequencies for long ones */
     pfi_ints free_pages;
 } pfi_pass;
 

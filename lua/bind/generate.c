@@ -40,9 +40,18 @@ static const char *const *generate_push_stop(lua_State *L, int idx, int *n) {
     return stop;
 }
 
+/* an option that names a type */
+static pf_dtype generate_dtype(lua_State *L, int idx, const char *name, pf_dtype standard) {
+    if (lua_istable(L, idx) && lua_getfield(L, idx, name) != LUA_TNIL) {
+        if (lua_type(L, -1) != LUA_TSTRING) lpf_error(L, "generate: %s must be a name, \"float32\"", name);
+        standard = lpf_check_dtype(L, lua_tostring(L, -1));
+    }
+    return standard;
+}
+
 static pf_generate_options generate_push_options(lua_State *L, int idx) {
-    static const char *const names[] = {"n",    "max_tokens", "temperature", "top_p", "top_k",    "min_p",
-                                        "stop", "stop_ids",   "seed",        "batch", "on_token", NULL};
+    static const char *const names[] = {"n",        "max_tokens", "temperature", "top_p",    "top_k",   "min_p", "stop",
+                                        "stop_ids", "seed",       "batch",       "on_token", "compute", "kv",    NULL};
     const char *w = "generate";
     lpf_check_options(L, idx, w, names);
     pf_generate_options o = pf_generate_defaults();
@@ -54,6 +63,8 @@ static pf_generate_options generate_push_options(lua_State *L, int idx) {
     o.min_p = lpf_check_number(L, idx, w, "min_p", o.min_p);
     o.seed = (uint64_t)lpf_check_integer(L, idx, w, "seed", (int64_t)o.seed);
     o.batch = (int)lpf_check_integer(L, idx, w, "batch", o.batch);
+    o.compute = generate_dtype(L, idx, "compute", o.compute);
+    o.kv = generate_dtype(L, idx, "kv", o.kv);
     o.stop = generate_push_stop(L, idx, &o.n_stop);
     if (lua_istable(L, idx) && lua_getfield(L, idx, "stop_ids") != LUA_TNIL) {
         size_t n;

@@ -161,7 +161,7 @@ function Model:reference_logp(rows, cache) end
 ---@return integer[]
 function Model:prompt_ids(prompt) end
 ---@param prompts string|table
----@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch, on_token
+---@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch, compute, kv, on_token
 ---@return pofit.Sample[][]
 function Model:generate(prompts, opts) end
 
@@ -266,7 +266,7 @@ function pf.steps(solution, task, opts) end
 ---prefix, and counts. With cache= (a folder) nothing is sampled twice.
 ---@param model pofit.Model
 ---@param prefixes table[] {problem=, ids=} or {prompt=, ids=}
----@param opts? table n, task, seed, max_tokens, temperature, top_p, top_k, min_p, stop, cache, run, quiet
+---@param opts? table n, task, seed, max_tokens, temperature, top_p, top_k, min_p, stop, compute, kv, cache, run, quiet
 ---@return table[][], table
 function pf.rollout(model, prefixes, opts) end
 ---Values, advantages and first pits of the steps of answers, by rollouts; pf.credit.values, .pit, .full_against_prefix,

@@ -77,7 +77,7 @@ local function job(opt, model, hash)
   put("model", model:fingerprint())
   put("data", ("%016x"):format(hash))
   for _, name in ipairs { "adapter", "dtype", "column", "chat", "system", "n", "logp", "batch", "max_tokens",
-    "temperature", "greedy", "top_k", "top_p", "min_p", "stop", "seed" } do
+    "temperature", "greedy", "top_k", "top_p", "min_p", "stop", "seed", "compute", "kv" } do
     put(name, opt[name] == nil and "" or opt[name])
   end
   return values, keys

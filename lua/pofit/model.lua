@@ -37,6 +37,8 @@ end
 --- log-probabilities at temperature 1, finish is "eos", "stop", "length" or "cancelled". temperature 0 is greedy.
 --- Equal seed, prompt and sample number give the same sample, whatever else is asked for. opts: n, max_tokens,
 --- temperature, top_p, top_k, min_p, stop (a text or several), stop_ids, seed, batch (samples computed together),
+--- compute ("bfloat16": what goes into products with bfloat16 weights is rounded, which takes half the time where the
+--- processor multiplies such numbers), kv ("float16": keys and values take half the memory),
 --- on_token: told of each token as it comes, as {prompt=, sample=, id=, logp=, text=, last=}; text is what is certain
 --- now, half a character waits.
 --- on_token may return false to end the sample there.

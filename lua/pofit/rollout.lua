@@ -9,7 +9,8 @@ local sys = require "pofit.sys"
 local json = require "pofit.json"
 local chat = require "pofit.chat"
 
-local DRAW <const> = { "n", "seed", "max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_ids" }
+local DRAW <const> = { "n", "seed", "max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_ids",
+  "compute", "kv" }
 local OTHER <const> = { "task", "cache", "quiet", "label", "run", "batch" }
 local PORTION <const> = 250 -- prefixes sampled together
 local FLUSH <const> = 10 -- seconds of sampling that a kill may lose
@@ -195,8 +196,8 @@ end
 ---@param model table
 ---@param prefixes table[] {problem = one of the task's, ids = the answer's tokens so far (none)}, or {prompt = text,
 ---  conversation or ids, ids =}, or a text
----@param o? table n, task, seed, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids; cache (folder), run
----  (whose budget it counts), quiet, label, batch
+---@param o? table n, task, seed, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, compute, kv as
+---  model:generate takes them; cache (folder), run (whose budget it counts), quiet, label, batch
 ---@return table[][] samples
 ---@return table counts samples, tokens, right, cut (by length), prefixes (different ones), cached (of them)
 return function(model, prefixes, o)

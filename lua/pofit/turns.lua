@@ -99,7 +99,8 @@ local function best(samples)
   return top
 end
 
-local ROLLOUT <const> = { "task", "max_tokens", "temperature", "top_p", "top_k", "min_p", "cache", "run", "quiet" }
+local ROLLOUT <const> = { "task", "max_tokens", "temperature", "top_p", "top_k", "min_p", "compute", "kv", "cache",
+  "run", "quiet" }
 
 --- Let a policy try, and try again. At each turn it sees its earlier attempts, oldest left out first where the context
 --- is full; at evaluation nothing tells it whether they were right.

@@ -111,7 +111,8 @@ function kinds.sampling()
   return function()
     n = n + 1
     local tokens = 0
-    for _, list in ipairs(model:generate(prompts, { n = work.answers, max_tokens = work.answer, seed = n })) do
+    for _, list in ipairs(model:generate(prompts, { n = work.answers, max_tokens = work.answer, seed = n,
+      compute = work.compute, kv = work.kv })) do
       for _, sample in ipairs(list) do tokens = tokens + #sample.ids end
     end
     return tokens

@@ -5,6 +5,8 @@
 --   mode    full, lora (rank 8 on all matrices of the layers) or frozen
 --   shape   of the model: material.shapes; dtype: how its weights are held
 --   rows    prompts of prompt tokens, each with answers of answer tokens; pairs are answers 1 and 2, 3 and 4, ...
+--   compute, kv of sampling: llama.cpp and torch hold keys and values in 16 bits, and round what goes into products to
+--           bfloat16 where the processor multiplies such numbers; so does pofit if it is told so
 --   updates in one timed run (1); rounds at most
 --   peers   trl: TRL's trainers, torch: transformers, tokenizers, both as their users run them; tuned: by hand; llama
 --   long    only with --all, or where --only names it
@@ -51,10 +53,17 @@ add("sft full float32 128+128 (4 rows)", { kind = "sft", mode = "full", dtype = 
 add("reference float32 384+128 (2 pairs)", { kind = "score", dtype = "float32", prompts = 2, prompt = 384,
   answers = 2, answer = 128, peers = { "torch", "tuned" } })
 add("rollouts bfloat16 (10 prefixes x 8)", { kind = "rollouts", dtype = "bfloat16", prompts = 1, prompt = 120,
+  answers = 8, answer = 20, prefixes = 10, compute = "bfloat16", kv = "float16", peers = { "torch" } })
+add("rollouts float32 (10 prefixes x 8)", { kind = "rollouts", dtype = "float32", prompts = 1, prompt = 120,
   answers = 8, answer = 20, prefixes = 10, peers = { "torch" } })
 for _, batch in ipairs { 1, 8, 64 } do
-  add(("sampling bfloat16 (batch %d)"):format(batch), { kind = "sampling", dtype = "bfloat16", prompts = 1, prompt = 8,
-    answers = batch, answer = 128, long = batch == 64, peers = { "torch", "llama" } })
+  local work = { kind = "sampling", dtype = "bfloat16", prompts = 1, prompt = 8, answers = batch, answer = 128,
+    long = batch == 64, peers = { "torch", "llama" } }
+  add(("sampling bfloat16 (batch %d)"):format(batch), work, { compute = "bfloat16", kv = "float16" })
+end
+for _, batch in ipairs { 8, 64 } do
+  add(("sampling bfloat16 computed in float32 (batch %d)"):format(batch), { kind = "sampling", dtype = "bfloat16",
+    prompts = 1, prompt = 8, answers = batch, answer = 128, long = true, peers = { "llama" } })
 end
 add("tokenising 10 MB", { kind = "tokenise", megabytes = 10, tolerance = 0, peers = { "torch" } })
 add("loading float32 (to the first logits)", { kind = "load", dtype = "float32", prompts = 1, prompt = 8, answers = 0,

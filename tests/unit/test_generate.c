@@ -1,4 +1,5 @@
 /* Sampling: how one token is drawn, that a sample depends on nothing around it, and when it ends. */
+#include "kernel/kernel.h"
 #include "model/sampler.h"
 #include "stories.h"
 
@@ -142,10 +143,10 @@ static void test_edges(void **state) {
 /* ---- samples of a model ---- */
 
 /* With the data: stories260K. Without: the committed random model. */
-static pf_model *some_model(pf_ctx *ctx) {
+static pf_model *some_model(pf_ctx *ctx, pf_dtype dtype) {
     pf_model *m;
-    if (stories_root()) return stories_model(ctx, PF_F32);
-    support_ok(ctx, pf_model_load(ctx, "tests/golden/llama_a", PF_F32, &m));
+    if (stories_root()) return stories_model(ctx, dtype);
+    support_ok(ctx, pf_model_load(ctx, "tests/golden/llama_a", dtype, &m));
     return m;
 }
 
@@ -226,12 +227,18 @@ static pf_generate_options ordinary(void) {
 static void test_independence(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
+    pf_model *m = some_model(ctx, PF_F32);
     pf_generate_options o = ordinary();
     check_independence(m, &o);
     o.temperature = 1.4;
     o.top_p = 0.9;
     o.top_k = 30;
+    check_independence(m, &o);
+    pf_model_free(m);
+    m = some_model(ctx, PF_BF16);
+    o = ordinary();
+    o.compute = PF_BF16;
+    o.kv = PF_F16;
     check_independence(m, &o);
     pf_model_free(m);
     support_close(ctx);
@@ -240,7 +247,7 @@ static void test_independence(void **state) {
 static void test_seeds(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
+    pf_model *m = some_model(ctx, PF_F32);
     pf_generate_options o = ordinary();
     pf_sample *a = samples_of(m, prompts, PROMPTS, &o), *b = samples_of(m, prompts, PROMPTS, &o);
     o.seed++;
@@ -266,32 +273,64 @@ static size_t joined(const pf_sequence *p, const int32_t *ids, size_t n, int32_t
     return p->n + n;
 }
 
-static void test_logp(void **state) {
-    (void)state;
-    pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
-    pf_generate_options o = ordinary();
-    o.temperature = 1.5; /* what is reported is at temperature 1 all the same */
-    o.top_p = 0.95;
-    pf_sample *s = samples_of(m, prompts, PROMPTS, &o);
+/* the largest difference between what was reported of the samples and what the model scores them */
+static double logp_error(pf_model *m, const pf_generate_options *o) {
+    double error = 0;
+    pf_sample *s = samples_of(m, prompts, PROMPTS, o);
     for (int i = 0; i < PROMPTS * SAMPLES; i++) {
         const pf_sequence *p = &prompts[i / SAMPLES];
         int32_t ids[128];
         pf_sequence row = {.ids = ids, .n = joined(p, s[i].ids, s[i].n, ids), .scored_from = p->n};
         pf_batch *b;
-        support_ok(ctx, pf_batch_new(ctx, &row, 1, &b));
+        support_ok(m->ctx, pf_batch_new(m->ctx, &row, 1, &b));
         pf_tensor *logp = pf_model_logp(m, b, NULL);
         assert_non_null(logp);
         assert_int_equal(pf_tensor_numel(logp), s[i].n);
         for (size_t t = 0; t < s[i].n; t++) {
-            double got = (double)s[i].logp[t], want = pfi_get(logp, t);
-            if (!(fabs(got - want) <= 1e-5 * fmax(1, fabs(want))))
-                fail_msg("token %zu of sample %d: sampled at %.8g, scored %.8g", t, i, got, want);
+            const double want = pfi_get(logp, t);
+            error = fmax(error, fabs((double)s[i].logp[t] - want) / fmax(1, fabs(want)));
         }
         pf_tensor_free(logp);
         pf_batch_free(b);
     }
-    pf_samples_free(ctx, s, PROMPTS * SAMPLES);
+    pf_samples_free(m->ctx, s, PROMPTS * SAMPLES);
+    return error;
+}
+
+static void test_logp(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pf_model *m = some_model(ctx, PF_F32);
+    pf_generate_options o = ordinary();
+    o.temperature = 1.5; /* what is reported is at temperature 1 all the same */
+    o.top_p = 0.95;
+    assert_true(logp_error(m, &o) <= 1e-5);
+    pf_model_free(m);
+    support_close(ctx);
+}
+
+/* float16 has 11 bits and bfloat16 8: keys and values, and what goes into products, are rounded to these and no worse
+ */
+static void test_narrow(void **state) {
+    (void)state;
+    pf_ctx *ctx = support_open();
+    pf_model *m = some_model(ctx, PF_BF16);
+    pf_generate_options o = ordinary();
+    const bool rounds = pfk_vector_sets() > 3;
+    assert_true(logp_error(m, &o) <= 1e-5);
+    o.kv = PF_F16;
+    const double halves = logp_error(m, &o);
+    assert_true(halves > 1e-5 && halves <= 16 * 0x1p-11);
+    o.kv = PF_F32;
+    o.compute = PF_BF16;
+    const double narrow = logp_error(m, &o);
+    if (rounds)
+        assert_true(narrow > 1e-4 && narrow <= 16 * 0x1p-8);
+    else
+        assert_true(narrow <= 1e-5);
+    pf_model_free(m);
+    m = some_model(ctx, PF_F32); /* with other weights than bfloat16 it makes no difference */
+    assert_true(logp_error(m, &o) <= 1e-5);
     pf_model_free(m);
     support_close(ctx);
 }
@@ -299,7 +338,7 @@ static void test_logp(void **state) {
 static void test_top_k_one_is_greedy(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
+    pf_model *m = some_model(ctx, PF_F32);
     pf_generate_options o = ordinary();
     o.top_k = 1;
     pf_sample *a = samples_of(m, prompts, PROMPTS, &o);
@@ -316,7 +355,7 @@ static void test_top_k_one_is_greedy(void **state) {
 static void test_continuing_a_prefix(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
+    pf_model *m = some_model(ctx, PF_F32);
     pf_generate_options o = ordinary();
     o.temperature = 0;
     o.samples = 1;
@@ -342,7 +381,7 @@ static void test_continuing_a_prefix(void **state) {
 static void test_ends(void **state) {
     (void)state;
     pf_ctx *ctx = support_open();
-    pf_model *m = some_model(ctx);
+    pf_model *m = some_model(ctx, PF_F32);
     pf_generate_options o = ordinary();
     o.temperature = 0;
     o.samples = 1;
@@ -452,6 +491,8 @@ static void test_refusals(void **state) {
     refused(m, WITH(top_p, 1.1), p, PF_RANGE, "top_p");
     refused(m, WITH(min_p, -0.1), p, PF_RANGE, "min_p");
     refused(m, WITH(top_k, -1), p, PF_RANGE, "top_k");
+    refused(m, WITH(compute, PF_F16), p, PF_RANGE, "float16");
+    refused(m, WITH(kv, PF_BF16), p, PF_RANGE, "bfloat16");
     refused(m, WITH(n_stop, 1), p, PF_STATE, "tokenizer");
 #undef WITH
     refused(m, o, &(pf_sequence){.ids = far, .n = 0}, PF_RANGE, "empty");
@@ -477,6 +518,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_independence),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_logp),
+        cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_top_k_one_is_greedy),
         cmocka_unit_test(test_continuing_a_prefix),
         cmocka_unit_test(test_ends),

@@ -9,53 +9,88 @@
 enum { ROWS = 15, COLS = 75, DEPTH = 53, ROOM = 80 };
 
 static float a[ROWS * ROOM], b[ROOM * ROOM], want[ROWS * COLS], got[ROWS * COLS];
-static uint16_t narrow[ROOM * ROOM];
+static uint16_t narrow[ROOM * ROOM]; /* b as it is stored */
 
-static void fill(void) {
+static void fill(pf_dtype type) {
     for (int i = 0; i < ROWS * ROOM; i++) a[i] = (float)pfi_random_normal(1, 0, (uint64_t)i);
     for (int i = 0; i < ROOM * ROOM; i++) b[i] = (float)pfi_random_normal(2, 0, (uint64_t)i);
-    pfk_narrow(PF_BF16, narrow, b, ROOM * ROOM);
-    pfk_widen_f32(PF_BF16, narrow, b, ROOM * ROOM);
+    pfk_narrow(type, narrow, b, ROOM * ROOM);
+    pfk_widen_f32(type, narrow, b, ROOM * ROOM);
 }
 
-/* each value of got by itself must be that of want */
+/* each value of want by itself must be the same */
+static void product_alone(const pfk_vector *use, int deep) {
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < COLS; c++) {
+            float one;
+            double sum = 0;
+            for (int k = 0; k < deep; k++) sum += (double)a[r * ROOM + k] * (double)b[c * ROOM + k];
+            assert_true(fabs(sum - (double)want[r * COLS + c]) < 1e-5);
+            use->product(&one, COLS, a + r * ROOM, ROOM, deep, b + c * ROOM, ROOM, PF_F32, 1, 1);
+            assert_memory_equal(&one, &want[r * COLS + c], sizeof one);
+        }
+}
+
 static void test_product(void **state) {
     (void)state;
-    fill();
-    for (int set = 1; set <= pfk_vector_sets(); set++) {
-        const pfk_vector *use = pfk_vector_set(set);
+    const pf_dtype types[] = {PF_BF16, PF_F16};
+    for (int i = 0; i < PFI_COUNT(types) * pfk_vector_sets(); i++) {
+        const pfk_vector *use = pfk_vector_set(i / PFI_COUNT(types) + 1);
+        const pf_dtype type = types[i % PFI_COUNT(types)];
+        fill(type);
         for (int deep = 1; deep <= DEPTH; deep += 4) {
-            use->product(want, COLS, a, ROOM, deep, b, ROOM, false, false, ROWS, COLS);
-            use->product(got, COLS, a, ROOM, deep, narrow, ROOM, true, false, ROWS, COLS);
+            use->product(want, COLS, a, ROOM, deep, b, ROOM, PF_F32, ROWS, COLS);
+            use->product(got, COLS, a, ROOM, deep, narrow, ROOM, type, ROWS, COLS);
             assert_memory_equal(got, want, sizeof want);
-            for (int r = 0; r < ROWS; r++)
-                for (int c = 0; c < COLS; c++) {
-                    double sum = 0;
-                    for (int k = 0; k < deep; k++) sum += (double)a[r * ROOM + k] * (double)b[c * ROOM + k];
-                    assert_true(fabs(sum - (double)want[r * COLS + c]) < 1e-5);
-                    use->product(&got[0], COLS, a + r * ROOM, ROOM, deep, b + c * ROOM, ROOM, false, false, 1, 1);
-                    assert_memory_equal(&got[0], &want[r * COLS + c], sizeof *got);
-                    use->product(&got[0], COLS, a + r * ROOM, ROOM, deep, b + c * ROOM, ROOM, false, true, 1, 1);
-                    assert_true(got[0] == 2 * want[r * COLS + c]);
-                }
+            product_alone(use, deep);
         }
     }
 }
 
-/* p[r,k] in rows, and in columns; added in two parts it is the same sum */
+/* Both sides bfloat16, where the processor multiplies such numbers: rounding x as kernels of the other sets do, then
+ * the sum of the rounded values; and each value by itself. */
+static void test_product_bf16(void **state) {
+    (void)state;
+    const pfk_vector *use = pfk_vector_set(0);
+    static uint16_t x[ROWS * ROOM], rounded[ROWS * ROOM];
+    if (!use->product_bf16) skip();
+    fill(PF_BF16);
+    pfk_narrow(PF_BF16, rounded, a, ROWS * ROOM);
+    for (int n = 1; n <= ROWS * ROOM; n += 61) {
+        memset(x, 0xee, sizeof x);
+        use->narrow(x, a, n);
+        assert_memory_equal(x, rounded, (size_t)n * sizeof *x);
+        for (int i = n; i < ROWS * ROOM; i++) assert_int_equal(x[i], 0xeeee);
+    }
+    pfk_widen_f32(PF_BF16, rounded, a, ROWS * ROOM);
+    for (int deep = 1; deep <= DEPTH; deep += 4) {
+        use->product_bf16(want, COLS, rounded, ROOM, deep, narrow, ROOM, ROWS, COLS);
+        for (int r = 0; r < ROWS; r++)
+            for (int c = 0; c < COLS; c++) {
+                float one;
+                double sum = 0;
+                for (int k = 0; k < deep; k++) sum += (double)a[r * ROOM + k] * (double)b[c * ROOM + k];
+                assert_true(fabs(sum - (double)want[r * COLS + c]) < 1e-5);
+                use->product_bf16(&one, COLS, rounded + r * ROOM, ROOM, deep, narrow + c * ROOM, ROOM, 1, 1);
+                assert_memory_equal(&one, &want[r * COLS + c], sizeof one);
+            }
+    }
+}
+
+/* p[r,k] in rows, and in columns; added in two parts, of floats and not of float16, it is the same sum */
 static void test_mixture(void **state) {
     (void)state;
-    fill();
+    fill(PF_F16);
     for (int set = 1; set <= pfk_vector_sets(); set++) {
         const pfk_vector *use = pfk_vector_set(set);
         for (int cols = 1; cols <= COLS; cols++) {
-            use->mixture(want, COLS, a, ROOM, 1, b, ROOM, cols, DEPTH, false, ROWS);
-            use->mixture(got, COLS, a, ROOM, 1, b, ROOM, cols, 20, false, ROWS);
-            use->mixture(got, COLS, a + 20, ROOM, 1, b + 20 * ROOM, ROOM, cols, DEPTH - 20, true, ROWS);
+            use->mixture(want, COLS, a, ROOM, 1, narrow, ROOM, PF_F16, cols, DEPTH, false, ROWS);
+            use->mixture(got, COLS, a, ROOM, 1, b, ROOM, PF_F32, cols, 20, false, ROWS);
+            use->mixture(got, COLS, a + 20, ROOM, 1, b + 20 * ROOM, ROOM, PF_F32, cols, DEPTH - 20, true, ROWS);
             for (int r = 0; r < ROWS; r++) {
                 float one[COLS];
                 assert_memory_equal(got + r * COLS, want + r * COLS, (size_t)cols * sizeof *got);
-                use->mixture(one, COLS, a + r * ROOM, 0, 1, b, ROOM, cols, DEPTH, false, 1);
+                use->mixture(one, COLS, a + r * ROOM, 0, 1, b, ROOM, PF_F32, cols, DEPTH, false, 1);
                 assert_memory_equal(one, want + r * COLS, (size_t)cols * sizeof *got);
                 for (int c = 0; c < cols; c++) {
                     double sum = 0;
@@ -63,7 +98,7 @@ static void test_mixture(void **state) {
                     assert_true(fabs(sum - (double)want[r * COLS + c]) < 1e-5);
                 }
             }
-            use->mixture(got, COLS, b, 1, ROOM, a, ROOM, cols, ROWS, false, ROWS);
+            use->mixture(got, COLS, b, 1, ROOM, a, ROOM, PF_F32, cols, ROWS, false, ROWS);
             for (int r = 0; r < ROWS; r++)
                 for (int c = 0; c < cols; c++) {
                     double sum = 0;
@@ -74,7 +109,8 @@ static void test_mixture(void **state) {
     }
 }
 
-/* rows that see scattered places, runs, and a window of them, with and without a cap */
+/* rows that see scattered places, runs, and a window of them, with and without a cap; alone over float16, together over
+ * the same values as floats */
 enum { HEADS = 6, KEYS = 2, PLACES = 40 };
 
 static void naive_attention(double *o, const float *q, const float *k, const float *v, const int32_t *list, int64_t len,
@@ -102,6 +138,7 @@ static void test_attention(void **state) {
     enum { MOST = 72 };
     static float q[3 * HEADS * MOST], k[PLACES * KEYS * MOST], v[PLACES * KEYS * MOST], o[3 * HEADS * MOST],
         alone[HEADS * MOST], scratch[2 * HEADS * PLACES];
+    static uint16_t k16[PFI_COUNT(k)], v16[PFI_COUNT(v)];
     const int32_t scattered[] = {3, 9, 8, 7, 30}, runs[] = {0, 1, 2, 3, 4, 5, 20, 21, 22, 23, 10}, one[] = {39};
     const int32_t *const list[] = {scattered, runs, one};
     const int64_t len[] = {PFI_COUNT(scattered), PFI_COUNT(runs), 1};
@@ -121,13 +158,18 @@ static void test_attention(void **state) {
                     k[i] = (float)pfi_random_normal(3, 0, (uint64_t)i);
                     v[i] = (float)pfi_random_normal(4, 0, (uint64_t)i);
                 }
+                pfk_narrow(PF_F16, k16, k, PLACES * KEYS * D);
+                pfk_narrow(PF_F16, v16, v, PLACES * KEYS * D);
+                pfk_widen_f32(PF_F16, k16, k, PLACES * KEYS * D);
+                pfk_widen_f32(PF_F16, v16, v, PLACES * KEYS * D);
                 for (int64_t i = 0; i < 3 * HEADS * D; i++) q[i] = (float)pfi_random_normal(5, 0, (uint64_t)i);
-                pfk_attention_rows(set, o, q, k, v, list, len, &s, scratch);
+                pfk_attention_rows(set, o, q, PF_F32, k, v, list, len, &s, scratch);
                 for (int r = 0; r < 3; r++) {
                     double naive[HEADS * MOST];
                     pfk_attention_f32 single = s;
                     single.T = 1;
-                    pfk_attention_rows(set, alone, q + r * HEADS * D, k, v, list + r, len + r, &single, scratch);
+                    pfk_attention_rows(set, alone, q + r * HEADS * D, PF_F16, k16, v16, list + r, len + r, &single,
+                                       scratch);
                     assert_memory_equal(alone, o + r * HEADS * D, (size_t)(HEADS * D) * sizeof *o);
                     naive_attention(naive, q + r * HEADS * D, k, v, list[r], len[r], D, &s);
                     for (int64_t i = 0; i < HEADS * D; i++) assert_true(fabs(naive[i] - (double)alone[i]) < 1e-5);
@@ -136,7 +178,7 @@ static void test_attention(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_product), cmocka_unit_test(test_mixture),
-                                       cmocka_unit_test(test_attention)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_product), cmocka_unit_test(test_product_bf16),
+                                       cmocka_unit_test(test_mixture), cmocka_unit_test(test_attention)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
