@@ -161,7 +161,8 @@ function Model:reference_logp(rows, cache) end
 ---@return integer[]
 function Model:prompt_ids(prompt) end
 ---@param prompts string|table
----@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch, compute, kv, on_token
+---@param opts? table n, max_tokens, temperature, top_p, top_k, min_p, stop, stop_ids, seed, batch,
+---  compute, kv, on_token
 ---@return pofit.Sample[][]
 function Model:generate(prompts, opts) end
 

@@ -21,8 +21,8 @@ function M.options(default)
     { "threads", 0, "threads, 0 for all", min = 0, alias = "-t" },
     { "dtype", "stored", "how weights are held in memory",
       choices = { "stored", "float32", "bfloat16", "float16", "q8_0" } },
-    { "compute", "float32", "bfloat16: products with bfloat16 weights round what goes into them, and take half the time "
-      .. "where the processor has AVX512_BF16", choices = { "float32", "bfloat16" } },
+    { "compute", "float32", "bfloat16: what goes into products with bfloat16 weights is rounded, which takes half the "
+      .. "time where the processor has AVX512_BF16", choices = { "float32", "bfloat16" } },
     { "kv", "float32", "how keys and values are held in memory", choices = { "float32", "float16" } },
     { "adapter", "", "PEFT adapter directory that goes on top of the model", alias = "lora" },
   }

@@ -162,7 +162,7 @@ check.test("a model: logits, logp, parameters, generate, save and load", functio
     check.ok(s.finish == "eos" or s.finish == "stop" or s.finish == "length", tostring(s.finish))
     check.eq(type(s.text), "string")
   end
-  local halves = m:generate({ "3+4?" }, { n = 2, max_tokens = 6, temperature = 0, kv = "float16", compute = "bfloat16" })
+  local halves = m:generate({ "3+4?" }, { max_tokens = 6, temperature = 0, kv = "float16", compute = "bfloat16" })
   check.near(halves[1][1].logp[1], m:generate({ "3+4?" }, { max_tokens = 1, temperature = 0 })[1][1].logp[1], 1e-2)
   check.fails("keys and values are float32 or float16, not q8_0", m.generate, m, { "3+4?" }, { kv = "q8_0" })
   check.fails("compute must be a name", m.generate, m, { "3+4?" }, { compute = 16 })
