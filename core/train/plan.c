@@ -3,7 +3,7 @@
  * steps. */
 #include "train/plan.h"
 
-enum { PLAN_ROUND = 16 << 20, PLAN_STEP = 64, PLAN_LEAST = 256, PLAN_MOST = 1 << 20 };
+enum { PLAN_ROUND = 4 << 20, PLAN_STEP = 64, PLAN_LEAST = 256, PLAN_MOST = 1 << 20 };
 
 typedef struct plan_work {
     const pf_model *m;

@@ -1,4 +1,5 @@
 /* The state's context, errors, and the table "pofit.core" that the Lua files stand on. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ typedef struct core_state {
 } core_state;
 
 static const char core_key = 0;
-enum { CORE_SLACK = 64 << 20 };
+enum { CORE_SLACK = 64 << 20, CORE_MAPPED = 64 << 10 };
 
 static core_state *core_find(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &core_key);
@@ -261,10 +262,26 @@ static int core_memory_high(lua_State *L) {
     return 1;
 }
 
-static int core_threads(lua_State *L) {
-    lua_Integer n = luaL_checkinteger(L, 1);
-    lpf_check(L, pf_set_threads(lpf_ctx(L), n < 0 || n > INT_MAX ? -1 : (int)n));
+/* memory_limited(): what is held should be what is in use, at the price of page faults. All that waits is given back;
+ * large blocks come from the system and go back to it, so that they leave no gaps. */
+static int core_memory_limited(lua_State *L) {
+    pfi_trim(lpf_ctx(L));
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, CORE_MAPPED);
+    malloc_trim(0);
+#endif
     return 0;
+}
+
+/* threads([n]) -> how many there are, now n */
+static int core_threads(lua_State *L) {
+    pf_ctx *ctx = lpf_ctx(L);
+    if (!lua_isnoneornil(L, 1)) {
+        const lua_Integer n = luaL_checkinteger(L, 1);
+        lpf_check(L, pf_set_threads(ctx, n < 0 || n > INT_MAX ? -1 : (int)n));
+    }
+    lua_pushinteger(L, ctx->threads);
+    return 1;
 }
 
 static int core_version(lua_State *L) {
@@ -278,6 +295,7 @@ static const luaL_Reg core_functions[] = {
     {"nearest", core_nearest},
     {"memory", core_memory},
     {"memory_high", core_memory_high},
+    {"memory_limited", core_memory_limited},
     {"threads", core_threads},
     {"version", core_version},
     {"modules", lpf_modules},

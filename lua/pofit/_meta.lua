@@ -249,8 +249,9 @@ function pf.help(name) end
 ---Bytes held by tensors and models: now, and at most so far.
 ---@return integer, integer
 function pf.memory() end
----Compute on so many threads; 0: on all there are.
----@param n integer
+---Compute on so many threads, 1 to 256; without a number nothing changes. How many there are.
+---@param n integer?
+---@return integer
 function pf.threads(n) end
 ---The batch of some rows: {prompt=, completion=} each, as text or ids; a prompt that rows share is computed once.
 ---@param tok pofit.Tokenizer?

@@ -7,8 +7,9 @@ local told = require "pofit.told"
 
 local M = {}
 
--- The program, its libraries and what they allocate by themselves.
-local PROGRAM <const> = 64 << 20
+-- What the process holds beside the library's blocks and mapped weights: pages of the program and its libraries with
+-- their own small blocks, and the buffers of a thread.
+local PROGRAM <const>, THREAD <const> = 12 << 20, 1 << 20
 
 local UNITS <const> = { [""] = 1, B = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40, KIB = 2 ^ 10, MIB = 2 ^ 20,
   GIB = 2 ^ 30, TIB = 2 ^ 40, KB = 1e3, MB = 1e6, GB = 1e9, TB = 1e12 }
@@ -23,6 +24,13 @@ function M.bytes(text)
     core.refuse(("--memory %s: expected a size like 4GiB, 4G or 500MB"):format(tostring(text)))
   end
   return math.floor(n)
+end
+
+--- Keep to what is in use from now on, for a limit that a text says.
+---@param text string|number
+function M.limit(text)
+  M.bytes(text)
+  core.memory_limited()
 end
 
 local function size(n)
@@ -52,8 +60,10 @@ local function largest(s, order)
   return most
 end
 
--- what the plan needs to know beside the library: Lua's own memory and the program's
-local function outside() return math.floor(collectgarbage "count" * 1024) + PROGRAM end
+-- what the plan needs to know beside the library: the program's and Lua's own, which doubles before it is collected
+local function outside()
+  return math.floor(2 * collectgarbage "count" * 1024) + PROGRAM + core.threads() * THREAD
+end
 
 local function make(s, trainer, order)
   local ask = largest(s, order)
@@ -89,13 +99,13 @@ function M.text(plan, layers)
       size(plan.activations), how, size(plan.rest), parts)
 end
 
--- the most that this process ever had in memory, where the system tells it
-local function process()
+-- the most that this process ever had in memory, in words; where the system does not tell it, that
+local function peak()
   local file = io.open("/proc/self/status")
   local text = file and file:read "a" or ""
   if file then file:close() end
   local kib = text:match "VmHWM:%s*(%d+)"
-  return kib and (", the whole process %s"):format(size(kib * 1024)) or ""
+  return kib and size(kib * 1024) or "an unknown amount"
 end
 
 --- Plan the memory of a training, if its settings name a limit: the trainer follows the plan, which say() is told.
@@ -110,11 +120,11 @@ function M.keep(s, trainer, order, say)
   local plan = plan_of(s, trainer, order)
   say(M.text(plan, s.model.num_hidden_layers))
   trainer:follow(plan)
-  core.memory_high(true)
-  local used = core.memory()
+  M.limit(s.memory)
+  local before = peak()
   return function()
-    say(("memory: %s predicted, %s used%s"):format(size(plan.total), size(plan.total - plan.gradients
-      - plan.activations - used + core.memory_high()), process()))
+    say(("memory: %s predicted, %s used by the process at most, %s before training"):format(size(plan.total), peak(),
+      before))
   end
 end
 

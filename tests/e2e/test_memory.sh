@@ -1,14 +1,14 @@
 # --memory: the plan is told, what was used is told, and a run that goes on follows the plan that it began with.
 . tests/e2e/common.sh
 tiny
-ARGS="$RECIPES/dpo.lua --model $MODEL --data prefs.jsonl --steps 30 --batch 16 --checkpoint-every 4"
+ARGS="$RECIPES/dpo.lua --model $MODEL --data prefs.jsonl --steps 30 --batch 16 --checkpoint-every 4 --threads 2"
 dpo() { "$POFIT" $ARGS "$@"; }
 become_dpo() { exec "$POFIT" $ARGS "$@"; }
 
 dpo --name free --quiet
 dpo --name plenty --memory 4GiB 2> err
 grep -q '^memory: 4.00 GiB asked, .* predicted; weights' err || { cat err; fail "the plan is not told"; }
-grep -q '^memory: .* predicted, .* used' err || { cat err; fail "what was used is not told"; }
+grep -q '^memory: .* predicted, .* used by the process at most' err || { cat err; fail "what was used is not told"; }
 same runs/free/metrics.jsonl runs/plenty/metrics.jsonl
 same runs/free/model/model.safetensors runs/plenty/model/model.safetensors
 
@@ -17,11 +17,43 @@ cmp -s runs/free/model/model.safetensors runs/eight/model/model.safetensors && f
 fails 2 'expected one of adamw, adamw_8bit, sgd' dpo --name bad --optim adam_8
 
 fails 1 'expected a size like 4GiB' dpo --name bad --memory much
-fails 1 'are too little: training takes' dpo --name bad --memory 50MiB
-least=$(dpo --name bad --memory 50MiB 2>&1 | sed -n 's/.*training takes \([0-9]*\) MiB.*/\1/p')
+fails 1 'are too little: training takes' dpo --name bad --memory 1MiB
+least=$(dpo --name bad --memory 1MiB 2>&1 | sed -n 's/.*training takes \([0-9]*\) MiB.*/\1/p')
+
+# What the process held at most is within what was asked for. A sanitizer holds more.
+within() {
+    used=$(sed -n 's/^memory: .* \([0-9]*\) MiB used by the process at most.*/\1/p' err)
+    [ -n "${POFIT_SANITIZED:-}" ] || [ "$used" -le "$1" ] || { cat err; fail "$used MiB used, $1 asked"; }
+}
+
+# batches of ever other sizes leave no gaps
+cat > sizes.lua <<'EOF'
+local pf = require "pofit"
+local model = pf.model.new({ model_type = "llama", hidden_size = 192, intermediate_size = 512, num_hidden_layers = 4,
+  num_attention_heads = 3, num_key_value_heads = 1, max_position_embeddings = 256, rms_norm_eps = 1e-5,
+  initializer_range = 0.05, tie_word_embeddings = true, vocab_size = 2000, bos_token_id = 0, eos_token_id = 1 },
+  { seed = 1 })
+local function batch(_, rows)
+  local sequences = {}
+  for i = 1, 12 do
+    local ids = { i }
+    for t = 2, 100 + (rows[1] * 37 + i * 11) % 50 do ids[t] = t end
+    sequences[i] = { ids = ids, scored_from = 51 }
+  end
+  return pf.batch(nil, sequences)
+end
+pf.threads(2)
+pf.train { model = model, data = { n = 6, batch = batch }, steps = 6, batch = 1, memory = "4GiB",
+  loss = function(m, b) return pf.loss.nll { logp = m:logp(b) } end }
+EOF
+"$POFIT" sizes.lua 2> err
+within "$(sed -n 's/^memory: .* asked, \([0-9]*\) MiB predicted.*/\1/p' err)"
+
+[ "$least" -lt 40 ] || fail "a small model needs $least MiB"
 
 # as little as will do: in parts, and killed in the middle
 dpo --name tight --memory "${least}MiB" 2> err
+within "$least"
 grep -q 'batches in parts of' err || { cat err; fail "no parts"; }
 become_dpo --name cut --memory "${least}MiB" --quiet 2>/dev/null &
 pid=$!

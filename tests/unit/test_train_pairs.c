@@ -264,9 +264,8 @@ static void keeps_within_memory(void **state) {
     support_ok(ctx, train_within(ctx, 0, &free));
     support_ok(ctx, train_within(ctx, (size_t)1 << 30, &enough));
     assert_true(free == enough);
-    support_ok(ctx,
-               train_within(ctx, ((size_t)16 << 20) + 500000, &little)); /* what is in use counts 16 MiB at least */
-    support_fails(ctx, train_within(ctx, (size_t)16 << 20, &start), PF_RANGE, "are too little: training takes");
+    support_ok(ctx, train_within(ctx, ((size_t)4 << 20) + 500000, &little)); /* what is in use counts 4 MiB at least */
+    support_fails(ctx, train_within(ctx, (size_t)4 << 20, &start), PF_RANGE, "are too little: training takes");
     assert_true(start != free);
     support_close(ctx);
 }
