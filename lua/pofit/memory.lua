@@ -65,37 +65,56 @@ local function outside()
   return math.floor(2 * collectgarbage "count" * 1024) + PROGRAM + core.threads() * THREAD
 end
 
-local function make(s, trainer, order)
+-- limit: as --memory has it
+local function make(s, trainer, order, limit)
   local ask = largest(s, order)
   collectgarbage()
   collectgarbage()
-  ask.memory, ask.outside, ask.several = M.bytes(s.memory), outside(), s.accumulate > 1
-  local plan = told.call(trainer.plan, trainer, ask)
-  plan.memory = ask.memory
-  return plan
+  ask.memory, ask.outside, ask.several = M.bytes(limit), outside(), s.accumulate > 1
+  return told.call(trainer.plan, trainer, ask)
 end
 
-local FIELDS <const> = { "memory", "recompute", "part", "weights", "optimizer", "rest", "gradients", "activations",
-  "total" }
+local FIELDS <const> = { "recompute", "part", "weights", "optimizer", "rest", "gradients", "activations", "total" }
 
--- A run that goes on does so by the plan that it began with: parts of another size round otherwise.
+-- The plan that a run has been trained by so far: without a limit all is done at once. nil: it has not been trained.
+local function begun(s, trainer, order, path)
+  local run = s.run
+  if not (run and run.resuming and (sys.exists(run.checkpoint) or run.budget.updates)) then return nil end
+  if sys.exists(path) then return json.decode(sys.read(path), path) end
+  if run.memory_before then return make(s, trainer, order, run.memory_before) end
+  return { recompute = 0, part = 0, total = math.huge }
+end
+
+local function in_parts(plan) return plan.part > 0 and ("in parts of %d tokens"):format(plan.part) or "at once" end
+
+-- Parts of another size round otherwise: a run that goes on keeps to those that it began with. Layers that are computed
+-- again give the same bits.
 local function plan_of(s, trainer, order)
   local path = s.run and s.run.dir .. "/memory.json"
-  if path and s.run.resuming and sys.exists(path) then return json.decode(sys.read(path), path) end
-  local plan = make(s, trainer, order)
-  if path then sys.write(path, json.encode(json.object(plan, FIELDS)) .. "\n") end
+  local before = begun(s, trainer, order, path)
+  local plan = before
+  if s.memory and not (before and before.total <= M.bytes(s.memory)) then
+    plan = make(s, trainer, order, s.memory)
+    if before and plan.part ~= before.part then
+      core.refuse(("--memory %s takes batches %s, but %s was begun with batches %s, which round otherwise: resume with %s")
+        :format(s.memory, in_parts(plan), s.run.dir, in_parts(before), s.run.memory_before
+        and "--memory " .. s.run.memory_before or "more memory, or without --memory"))
+    end
+  end
+  if path and plan and s.memory then sys.write(path, json.encode(json.object(plan, FIELDS)) .. "\n") end
   return plan
 end
 
 --- The plan in words.
 ---@param plan table
+---@param memory string the limit
 ---@param layers integer of the model
 ---@return string
-function M.text(plan, layers)
+function M.text(plan, memory, layers)
   local how = plan.recompute > 0 and (" with %d of %d layers computed again"):format(plan.recompute, layers) or ""
   local parts = plan.part > 0 and (", batches in parts of %d tokens"):format(plan.part) or ""
   return ("memory: %s asked, %s predicted; weights %s, optimizer %s, gradients %s, activations %s%s, the rest %s%s")
-    :format(size(plan.memory), size(plan.total), size(plan.weights), size(plan.optimizer), size(plan.gradients),
+    :format(size(M.bytes(memory)), size(plan.total), size(plan.weights), size(plan.optimizer), size(plan.gradients),
       size(plan.activations), how, size(plan.rest), parts)
 end
 
@@ -116,10 +135,10 @@ end
 ---@param say fun(text: string)
 ---@return fun()
 function M.keep(s, trainer, order, say)
-  if not s.memory then return function() end end
   local plan = plan_of(s, trainer, order)
-  say(M.text(plan, s.model.num_hidden_layers))
-  trainer:follow(plan)
+  if plan then trainer:follow(plan) end
+  if not s.memory then return function() end end
+  say(M.text(plan, s.memory, s.model.num_hidden_layers))
   M.limit(s.memory)
   local before = peak()
   return function()

@@ -99,6 +99,9 @@ end
 -- an option that was left open is nil
 local function as_json(value) return value == nil and "null" or json.encode(value) end
 
+-- options that a resumed run may change: for "memory", the plan tells whether the result stays the same
+local CHANGEABLE <const> = { threads = true, memory = true }
+
 --- A resumed run must have the options it was started with.
 function M.check_config(run)
   local path = run.dir .. "/config.json"
@@ -106,11 +109,12 @@ function M.check_config(run)
   local old = json.decode(sys.read(path), path)
   for _, pair in ipairs(options.list(run.opt)) do
     local name, value = pair[1], pair[2]
-    if name ~= "threads" and as_json(old[name]) ~= as_json(value) then
+    if not CHANGEABLE[name] and as_json(old[name]) ~= as_json(value) then
       core.refuse(("--%s is %s, but %s was started with %s; resume with the same options"):format(
         name, as_json(value), run.dir, as_json(old[name])))
     end
   end
+  run.memory_before = old.memory ~= json.null and old.memory or nil
 end
 
 --- Start the log at `bytes` (0: anew); what a run wrote after its checkpoint is dropped, it will be written again.
@@ -151,7 +155,7 @@ function Run:note(text) say(self, text) end
 ---@return table part also with cache, a folder for pf.rollout that all parts share
 function Run:part(name)
   local part = setmetatable({ place = self.dir .. "/" .. name, opt = self.opt, quiet = self.quiet, rows = {},
-    budget = self.budget, resuming = self.resuming, clock = self.clock, cache = self.dir .. "/rollouts",
+    budget = self.budget, resuming = self.resuming, memory_before = self.memory_before, clock = self.clock, cache = self.dir .. "/rollouts",
     profile = self.profile }, Run)
   rawset(part, "dir", part.place)
   part.checkpoint = part.place .. "/checkpoint.zst"

@@ -51,21 +51,45 @@ within "$(sed -n 's/^memory: .* asked, \([0-9]*\) MiB predicted.*/\1/p' err)"
 
 [ "$least" -lt 40 ] || fail "a small model needs $least MiB"
 
-# as little as will do: in parts, and killed in the middle
+# as little as will do: in parts
 dpo --name tight --memory "${least}MiB" 2> err
 within "$least"
 grep -q 'batches in parts of' err || { cat err; fail "no parts"; }
-become_dpo --name cut --memory "${least}MiB" --quiet 2>/dev/null &
-pid=$!
-while kill -0 $pid 2>/dev/null && [ "$( (wc -l < runs/cut/metrics.jsonl) 2>/dev/null || echo 0)" -lt 9 ]; do
-    sleep 0.01
-done
-kill -9 $pid 2>/dev/null || true
-wait $pid 2>/dev/null || true
-if [ ! -e runs/cut/result.json ]; then
-    same runs/tight/memory.json runs/cut/memory.json
-    fails 1 'was started with' dpo --name cut --resume --memory 4GiB
-    dpo --name cut --resume --memory "${least}MiB" --quiet
+
+# cut NAME [OPTION...]: a run that is killed in the middle; false if it came to its end
+cut() {
+    name=$1
+    shift
+    become_dpo --name "$name" --quiet "$@" 2>/dev/null &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$( (wc -l < "runs/$name/metrics.jsonl") 2>/dev/null || echo 0)" -lt 9 ]; do
+        sleep 0.01
+    done
+    kill -9 $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    [ ! -e "runs/$name/result.json" ]
+}
+
+# went_on NAME AS [OPTION...]: it goes on and ends like AS
+went_on() {
+    name=$1 as=$2
+    shift 2
+    dpo --name "$name" --resume --quiet "$@"
+    same "runs/$as/metrics.jsonl" "runs/$name/metrics.jsonl"
+    same "runs/$as/model/model.safetensors" "runs/$name/model/model.safetensors"
+}
+
+# What was begun in parts goes on in the same ones, within the same limit, another or none.
+if cut same --memory "${least}MiB"; then
+    same runs/tight/memory.json runs/same/memory.json
+    went_on same tight --memory "${least}MiB"
 fi
-same runs/tight/metrics.jsonl runs/cut/metrics.jsonl
-same runs/tight/model/model.safetensors runs/cut/model/model.safetensors
+if cut more --memory "${least}MiB"; then went_on more tight --memory 4GiB; fi
+if cut none --memory "${least}MiB"; then went_on none tight; fi
+# What was begun with whole batches goes on with them; a limit may have layers computed again.
+if cut whole; then
+    fails 1 'which round otherwise: resume with more memory' dpo --name whole --resume --memory "${least}MiB"
+    went_on whole free --memory "$((least + 2))MiB"
+    grep -q '"recompute":0,' runs/whole/memory.json && fail "no layer was computed again"
+fi
+true
