@@ -65,7 +65,7 @@ static lua_State *main_state;
 static void main_stop(lua_State *L, lua_Debug *ar) {
     (void)ar;
     lua_sethook(L, NULL, 0, 0);
-    luaL_error(L, "interrupted");
+    lpf_refuse(L, "interrupted");
 }
 
 static void main_on_signal(int sig) {
@@ -94,6 +94,15 @@ static int main_message(lua_State *L) {
     return 1;
 }
 
+/* a run that can go on says how */
+static void main_go_on(lua_State *L) {
+    const int top = lua_gettop(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "pofit.run") == LUA_TTABLE && lua_getfield(L, -1, "go_on") == LUA_TFUNCTION)
+        lua_pcall(L, 0, 0, 0);
+    lua_settop(L, top);
+}
+
 /* call the function below n arguments; what goes wrong is printed */
 static int main_call(lua_State *L, const main_args *a, int n, int results) {
     int base = lua_gettop(L) - n;
@@ -110,7 +119,9 @@ static int main_call(lua_State *L, const main_args *a, int n, int results) {
     fflush(stdout);
     fprintf(stderr, "pofit: %s\n", text ? text : "not enough memory");
     lua_pop(L, 1);
-    return main_interrupt.asked ? EXIT_INTERRUPTED : EXIT_SCRIPT;
+    if (!main_interrupt.asked) return EXIT_SCRIPT;
+    main_go_on(L);
+    return EXIT_INTERRUPTED;
 }
 
 /* push FILE as it can be opened: here, or where the program was installed */

@@ -80,6 +80,7 @@ function M.open(opt)
   run.checkpoint = run.place .. "/checkpoint.zst"
   run.clock = sys.clock()
   lock(run)
+  if not M.outer then M.opened = run end
   if opt.resume then
     if sys.exists(run.place .. "/result.json") then
       core.refuse(("%s is finished; there is nothing to resume"):format(run.place))
@@ -276,6 +277,14 @@ function Run:interrupted(step)
     step, self.checkpoint, command(M.outer or arg or {}), M.outer and "" or " --resume"))
   if self.profile then self.profile:finish(self.dir) end
   os.exit(130, true)
+end
+
+--- Ctrl-C elsewhere: say how to go on with what the program's run has kept so far, if it is not finished.
+function M.go_on()
+  local run = M.opened
+  if run and rawget(run, "dir") and not sys.exists(run.dir .. "/result.json") then
+    io.stderr:write(("%s keeps what is done. To go on:\n  %s --resume\n"):format(run.dir, command(arg or {})))
+  end
 end
 
 --- Run another recipe to its end, with options of its own: run.recipe("sft", {"--name", "base"}). A bare name is looked

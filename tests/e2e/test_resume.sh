@@ -46,6 +46,33 @@ fi
 same runs/whole/metrics.jsonl runs/broken/metrics.jsonl
 same runs/whole/model/model.safetensors runs/broken/model/model.safetensors
 
+# Ctrl-C before there is a step: no place in a script, and how to go on if the run has kept something
+cat > early.lua <<'EOF'
+local pf = require "pofit"
+local opt = pf.options { "Waits.", { "name", "early", "the run" }, { "begin", false, "with a run directory" } }
+local run = pf.run(opt)
+local function wait()
+  io.stderr:write((opt.begin and run.dir or "no run") .. "\n")
+  while true do end
+end
+wait()
+EOF
+early() {
+    : > early.err
+    "$POFIT" early.lua "$@" 2>early.err &
+    pid=$!
+    while [ ! -s early.err ]; do sleep 0.01; done
+    kill -INT $pid
+    status=0
+    wait $pid || status=$?
+    [ "$status" = 130 ] || { cat early.err; fail "status $status after Ctrl-C, expected 130"; }
+}
+early
+printf 'no run\npofit: interrupted\n' | cmp - early.err || { cat early.err; fail "another message after Ctrl-C"; }
+early --begin
+printf 'runs/early\npofit: interrupted\nruns/early keeps what is done. To go on:\n  %s early.lua --begin --resume\n' "$POFIT" |
+    cmp - early.err || { cat early.err; fail "the message does not say how to resume"; }
+
 # a run goes on with the rows it was started with, and with no other process in it
 become_dpo --name live 2>/dev/null &
 pid=$!

@@ -93,7 +93,7 @@ end
 local function at_row(where, f, ...)
   local ok, a, b = pcall(f, ...)
   if ok then return a, b end
-  if type(a) ~= "string" or a == "not enough memory" or a:find "interrupted$" then error(a, 0) end
+  if type(a) ~= "string" or a == "not enough memory" or a == "interrupted" then error(a, 0) end
   local text = told.plain(a)
   return row_of.fail(where, text:find(where, 1, true) and text or where .. ": " .. text)
 end
