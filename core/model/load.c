@@ -69,9 +69,20 @@ static pf_tensor *load_wide(pf_model *m, const pfi_slot *slot, bool gguf, const 
     return NULL;
 }
 
+/* can the rows of a matrix be held in blocks? */
+static pf_status load_fits(const pf_model *m, const pfi_slot *slot, bool gguf) {
+    const int64_t block = m->keep == PF_STORED ? 1 : pfi_dtype_block(m->keep);
+    if (slot->dim[1] % block == 0) return PF_OK;
+    return pfi_fail(
+        m->ctx, PF_SHAPE,
+        "tensor \"%s\" has rows of %lld values, dtype %s takes multiples of %d: load it with dtype bfloat16",
+        load_name(slot, gguf), (long long)slot->dim[1], pfi_dtype_name(m->keep), (int)block);
+}
+
 /* a matrix that is held as m->keep: rows that stand elsewhere in the file are moved as they are. Owned by caller */
 static pf_tensor *load_kept(pf_model *m, const pfi_slot *slot, bool gguf, pf_tensor *src) {
     pf_tensor *t = NULL;
+    if (load_fits(m, slot, gguf) != PF_OK) return NULL;
     if (!gguf && slot->flags & PFI_TURNED) {
         pf_tensor *wide = load_wide(m, slot, gguf, src);
         if (wide) t = pfi_keep(wide, m->keep == PF_STORED ? src->dtype : m->keep, NULL);
