@@ -102,10 +102,10 @@ end
 ---@param path string
 ---@return table self
 function Buffer:load(path)
-  local lines = sys.read_zst(path):gmatch("[^\n]+")
+  local lines = sys.lines(path)
   local head = json.decode(lines() or "", path)
-  for line in lines do
-    local entry = json.decode(line, path)
+  for text, line in lines do
+    local entry = json.decode(text, path, line)
     for _, sample in ipairs(entry.samples) do self:add(entry.problem, sample) end
   end
   if self.n ~= head.samples or #self.order ~= head.problems then

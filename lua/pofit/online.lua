@@ -26,7 +26,7 @@ end
 
 local function load(path)
   local rows = {}
-  for text in sys.read_zst(path):gmatch("[^\n]+") do rows[#rows + 1] = json.decode(text, path) end
+  for text, line in sys.lines(path) do rows[#rows + 1] = json.decode(text, path, line) end
   return rows
 end
 

@@ -79,12 +79,12 @@ local function words_of(model, o)
 end
 
 local function read_cache(path, words)
-  local lines = sys.read_zst(path):gmatch("[^\n]+")
+  local lines = sys.lines(path)
   local head = json.decode(lines() or "", path)
   if head.words ~= words then core.raise("it was made for " .. tostring(head.words)) end
   local entries, order = {}, {}
-  for line in lines do
-    local entry = json.decode(line, path)
+  for text, line in lines do
+    local entry = json.decode(text, path, line)
     entries[entry.key], order[#order + 1] = entry.samples, entry.key
   end
   if #order ~= head.entries then core.raise(("it has %d entries of %d"):format(#order, head.entries)) end

@@ -60,6 +60,8 @@ check.test("buffer: each different answer once, best so far, on disk", function(
   local text = pf.sys.read_zst(dir .. "/buffer.zst")
   pf.sys.write_zst(dir .. "/cut.zst", text:match("^[^\n]*\n[^\n]*\n"))
   check.fails("cut.zst is cut: 2 samples of 3", function() return pf.buffer():load(dir .. "/cut.zst") end)
+  pf.sys.write_zst(dir .. "/bad.zst", '{"problems": 1, "samples": 1}\n\n{"problem": 5x}\n')
+  check.fails("bad.zst:3:14: not valid JSON", function() return pf.buffer():load(dir .. "/bad.zst") end)
   check.fails("neither ids nor text", function() return pf.buffer():add("p", {}) end)
 end)
 

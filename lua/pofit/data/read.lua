@@ -81,8 +81,18 @@ local LISTS <const> = { completions = true, labels = true, answers = true, tools
   messages = true }
 local BOOLEAN <const> = { ["true"] = true, ["false"] = false, ["1"] = true, ["0"] = false }
 
+-- what is wrong with the JSON of a cell has a place in the file's row and one in the cell
+local function cell_value(name, text, where)
+  local ok, value = pcall(json.decode, text, "")
+  if ok then return value end
+  local line, byte, why = value:match "^:(%d+):?(%d*): (.*)"
+  if not line then error(value, 0) end
+  local place = byte == "" and "line " .. line or ("line %s, character %s"):format(line, byte)
+  return core.refuse(("%s: column %q: %s (%s of the cell)"):format(where, name, why, place))
+end
+
 local function cell(name, text, where)
-  if LISTS[name] then return text ~= "" and json.decode(text, ("%s: column %q"):format(where, name)) or nil end
+  if LISTS[name] then return text ~= "" and cell_value(name, text, where) or nil end
   if name == "label" then
     local label = BOOLEAN[text:lower()]
     if label == nil then core.refuse(("%s: label is %q, expected true or false"):format(where, text)) end
