@@ -2,14 +2,11 @@
 #include <math.h>
 
 #include "families.h"
-#include "train/train.h"
-
-enum { MOST = 2 * FAMILY_PAIRS * FAMILY_MOST };
 
 /* ---- the forest ---- */
 
 static void check_parts(const pf_batch *b, int64_t most, const pfi_part *part, int64_t n) {
-    int times[MOST] = {0};
+    int times[FAMILY_ENTRIES] = {0};
     for (int64_t i = 0; i < n; i++) {
         const pf_batch *p = part[i].batch;
         assert_true(p->nodes <= most || p->sequences == 1);
@@ -54,37 +51,6 @@ static void forest(void **state) {
 
 /* ---- the model ---- */
 
-typedef struct pass_result {
-    double logp[MOST], stats[4 * MOST];
-    size_t kept, peak;
-} pass_result;
-
-static void pass(pf_model *m, const family_batch *d, int64_t part, int64_t recompute, bool twice, pass_result *r) {
-    pf_ctx *ctx = m->ctx;
-    pf_batch *b;
-    pf_tensor *stats;
-    double weight[MOST];
-    m->part = part;
-    m->recompute = recompute;
-    support_ok(ctx, pf_step_begin(ctx));
-    support_ok(ctx, pf_batch_new(ctx, d->seq, 2 * FAMILY_PAIRS, &b));
-    const size_t before = ctx->used;
-    pfi_trim(ctx); /* high begins anew */
-    pf_tensor *y = pf_model_logp(m, b, &stats);
-    if (!y) fail_msg("%s", pf_errmsg(ctx));
-    r->kept = ctx->used - before;
-    for (int64_t i = 0; i < b->entries; i++) weight[i] = family_noise(5, (uint64_t)i);
-    support_ok(ctx, pf_tensor_read(y, r->logp, (size_t)b->entries));
-    support_ok(ctx, pf_tensor_read(stats, r->stats, 4 * (size_t)b->entries));
-    if (twice) pf_tensor_free(pf_model_logp(m, b, NULL)); /* dropout is further on now */
-    pf_batch_free(b);
-    support_backward(ctx, y, weight);
-    r->peak = ctx->high - before;
-    pf_tensor_free(y);
-    pf_tensor_free(stats);
-    pf_step_end(ctx);
-}
-
 static double far(const double *a, const double *b, int n) {
     double most = 0;
     for (int i = 0; i < n; i++) most = fmax(most, fabs(a[i] - b[i]) / fmax(1, fabs(b[i])));
@@ -109,21 +75,15 @@ static double far_gradients(pf_model *a, pf_model *b) {
     return worst;
 }
 
-static pf_model *load(pf_ctx *ctx, const char *dir, const char *adapter) {
-    pf_model *m;
-    support_ok(ctx, pf_model_load(ctx, dir, PF_F32, &m));
-    if (adapter) support_ok(ctx, pf_model_adapt(m, adapter, 3));
-    return m;
-}
-
 static void compare(const char *dir, const family_batch *d, const char *name) {
     pf_ctx *ctx = support_open();
-    static pass_result want, got;
-    pf_model *whole = load(ctx, dir, NULL), *m = load(ctx, dir, NULL);
-    pass(whole, d, 0, 0, false, &want);
-    pass(m, d, 30, 0, false, &got);
-    if (!(far(got.logp, want.logp, MOST) <= 1e-5)) fail_msg("%s: other log-probabilities", name);
-    if (!(far(got.stats, want.stats, 4 * MOST) <= 1e-5)) fail_msg("%s: other statistics", name);
+    static family_pass want, got;
+    pf_model *whole = family_load(ctx, dir, NULL), *m = family_load(ctx, dir, NULL);
+    family_run(whole, d, false, &want);
+    m->part = 30;
+    family_run(m, d, false, &got);
+    if (!(far(got.logp, want.logp, FAMILY_ENTRIES) <= 1e-5)) fail_msg("%s: other log-probabilities", name);
+    if (!(far(got.stats, want.stats, 4 * FAMILY_ENTRIES) <= 1e-5)) fail_msg("%s: other statistics", name);
     const double worst = far_gradients(m, whole);
     if (!(worst <= 1e-4)) fail_msg("%s: a gradient is %g away", name, worst);
     if (!(got.kept < want.kept / 3)) fail_msg("%s: %zu bytes are kept, before %zu", name, got.kept, want.kept);
@@ -137,10 +97,12 @@ static void dropped(const char *dir, const family_batch *d) {
     const char *adapter = "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_dropout\": 0.3, \"init_lora_weights\": "
                           "\"gaussian\", \"target_modules\": \"all-linear\"}";
     pf_ctx *ctx = support_open();
-    static pass_result a, b;
-    pf_model *first = load(ctx, dir, adapter), *second = load(ctx, dir, adapter);
-    pass(first, d, 30, 0, false, &a);
-    pass(second, d, 30, 2, true, &b);
+    static family_pass a, b;
+    pf_model *first = family_load(ctx, dir, adapter), *second = family_load(ctx, dir, adapter);
+    first->part = second->part = 30;
+    second->recompute = 2;
+    family_run(first, d, false, &a);
+    family_run(second, d, true, &b);
     assert_memory_equal(a.logp, b.logp, sizeof a.logp);
     assert_true(far_gradients(first, second) == 0);
     pf_model_free(first);
@@ -166,38 +128,16 @@ static void families(void **state) {
 
 /* ---- failures ---- */
 
-static pf_status life(pf_ctx *ctx, void *ud) {
-    (void)ud;
-    const char *config =
-        "{\"model_type\": \"llama\", \"vocab_size\": 11, \"hidden_size\": 8, \"intermediate_size\": 12, "
-        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"rms_norm_eps\": 1e-5, "
-        "\"max_position_embeddings\": 16, \"rope_theta\": 100, \"tie_word_embeddings\": true}";
-    const int32_t ids[] = {1, 5, 3, 9, 2, 2, 10}, other[] = {1, 5, 4, 4, 4};
-    const pf_sequence s[] = {{.ids = ids, .n = 7, .scored_from = 1}, {.ids = other, .n = 5, .scored_from = 2}};
+static pf_status train(pf_ctx *ctx, void *ud) {
     pf_trainer_options o = pf_trainer_defaults();
-    pf_model *m = NULL;
-    pf_trainer *t = NULL;
-    pf_batch *b = NULL;
-    pf_tensor *y = NULL, *loss = NULL;
     o.part = 6;
-    pf_status st = pf_model_new(ctx, config, NULL, 4, &m);
-    if (st == PF_OK) st = pf_trainer_new(m, &o, &t);
-    if (st == PF_OK) st = pf_batch_new(ctx, s, 2, &b);
-    if (st == PF_OK) y = pf_model_logp(m, b, NULL);
-    loss = pf_call(ctx, "mean", PF_T("x", y));
-    if (st == PF_OK) st = pf_trainer_accumulate(t, loss, -1);
-    if (st == PF_OK) st = pf_trainer_step(t, -1, NULL);
-    pf_tensor_free(y);
-    pf_tensor_free(loss);
-    pf_batch_free(b);
-    pf_trainer_free(t);
-    pf_model_free(m);
-    return st;
+    return family_train(ctx, &o, 1, ud);
 }
 
 static void failures(void **state) {
     (void)state;
-    support_sweep(life, NULL, 2);
+    uint64_t fingerprint;
+    support_sweep(train, &fingerprint, 2);
 }
 
 int main(void) {

@@ -1,6 +1,5 @@
 /* Layers that are computed again in backward: the same bits as if their history had been kept, in less memory. */
 #include "families.h"
-#include "train/train.h"
 
 #define LORA_ALL                                                                                                       \
     "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 5, \"lora_dropout\": 0.2, \"init_lora_weights\": "            \
@@ -19,35 +18,9 @@ static void fill(pf_model *m) {
 }
 
 static pf_model *load(pf_ctx *ctx, const char *dir, const char *adapter) {
-    pf_model *m;
-    support_ok(ctx, pf_model_load(ctx, dir, PF_F32, &m));
-    if (adapter) support_ok(ctx, pf_model_adapt(m, adapter, 3));
+    pf_model *m = family_load(ctx, dir, adapter);
     fill(m);
     return m;
-}
-
-/* log-probabilities of the pairs and gradients of a weighted sum of them; returns the bytes that backward found */
-static size_t pass(pf_model *m, const family_batch *d, int64_t recompute, float *logp) {
-    pf_ctx *ctx = m->ctx;
-    pf_batch *b;
-    double weight[2 * FAMILY_PAIRS * FAMILY_MOST];
-    m->recompute = recompute;
-    const size_t before = ctx->used;
-    support_ok(ctx, pf_step_begin(ctx));
-    support_ok(ctx, pf_batch_new(ctx, d->seq, 2 * FAMILY_PAIRS, &b));
-    pf_tensor *y = pf_model_logp(m, b, NULL);
-    if (!y) fail_msg("%s", pf_errmsg(ctx));
-    for (int64_t i = 0; i < b->entries; i++) {
-        weight[i] = family_noise(5, (uint64_t)i);
-        logp[i] = pfi_f32(y)[i];
-    }
-    pf_tensor_free(pf_model_logp(m, b, NULL)); /* another pass: dropout is further on now */
-    pf_batch_free(b);                          /* what is computed again keeps what it needs */
-    const size_t used = ctx->used - before;
-    support_backward(ctx, y, weight);
-    pf_tensor_free(y);
-    pf_step_end(ctx);
-    return used;
 }
 
 static void same_gradients(pf_model *a, pf_model *b, const char *name) {
@@ -61,15 +34,16 @@ static void same_gradients(pf_model *a, pf_model *b, const char *name) {
 
 static void compare(const char *dir, const family_batch *d, const char *adapter, const char *name) {
     pf_ctx *ctx = support_open();
-    float want[2 * FAMILY_PAIRS * FAMILY_MOST] = {0}, got[2 * FAMILY_PAIRS * FAMILY_MOST] = {0};
+    static family_pass want, got;
     pf_model *kept = load(ctx, dir, adapter);
-    const size_t most = pass(kept, d, 0, want);
+    family_run(kept, d, true, &want);
     for (int64_t k = 1; k <= kept->config.layers + 1; k += kept->config.layers) {
         pf_model *m = load(ctx, dir, adapter);
-        const size_t used = pass(m, d, k, got);
-        if (memcmp(want, got, sizeof want) != 0) fail_msg("%s: other log-probabilities", name);
+        m->recompute = k;
+        family_run(m, d, true, &got);
+        if (memcmp(want.logp, got.logp, sizeof want.logp) != 0) fail_msg("%s: other log-probabilities", name);
         same_gradients(kept, m, name);
-        if (k > 1 && !(used < most)) fail_msg("%s: %zu bytes are kept, before %zu", name, used, most);
+        if (k > 1 && !(got.kept < want.kept)) fail_msg("%s: %zu bytes are kept, before %zu", name, got.kept, want.kept);
         pf_model_free(m);
     }
     pf_model_free(kept);
@@ -96,39 +70,10 @@ static void families(void **state) {
 
 /* ---- under a trainer ---- */
 
-static const char tiny[] =
-    "{\"model_type\": \"llama\", \"vocab_size\": 11, \"hidden_size\": 8, \"intermediate_size\": 12, "
-    "\"num_hidden_layers\": 3, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"initializer_range\": 0.2, "
-    "\"max_position_embeddings\": 16, \"rms_norm_eps\": 1e-5, \"rope_theta\": 100, \"tie_word_embeddings\": true}";
-
-/* updates of a new model on one sequence; its fingerprint afterwards */
 static pf_status train(pf_ctx *ctx, int64_t recompute, int updates, uint64_t *fingerprint) {
-    const int32_t ids[] = {1, 5, 3, 9, 2, 2, 10};
-    const pf_sequence s = {.ids = ids, .n = PFI_COUNT(ids), .scored_from = 1};
     pf_trainer_options o = pf_trainer_defaults();
-    pf_model *m = NULL;
-    pf_trainer *t = NULL;
     o.recompute = recompute;
-    pf_status st = pf_model_new(ctx, tiny, NULL, 4, &m);
-    if (st == PF_OK) st = pf_trainer_new(m, &o, &t);
-    for (int i = 0; i < updates && st == PF_OK; i++) {
-        pf_batch *b = NULL;
-        st = pf_step_begin(ctx);
-        if (st != PF_OK) break;
-        st = pf_batch_new(ctx, &s, 1, &b);
-        pf_tensor *y = st == PF_OK ? pf_model_logp(m, b, NULL) : NULL, *loss = pf_call(ctx, "mean", PF_T("x", y));
-        if (st == PF_OK) st = pf_trainer_accumulate(t, loss, -1);
-        pf_tensor_free(y);
-        pf_tensor_free(loss);
-        pf_batch_free(b);
-        pf_step_end(ctx);
-        if (st == PF_OK) st = pf_trainer_step(t, -1, NULL);
-    }
-    if (st == PF_OK) *fingerprint = pf_model_fingerprint(m);
-    pf_trainer_free(t);
-    if (m && m->recompute != 0) st = PF_STATE;
-    pf_model_free(m);
-    return st;
+    return family_train(ctx, &o, updates, fingerprint);
 }
 
 static void count(void *ud, const pf_event *e) { *(double *)ud += e->flops; }
