@@ -82,7 +82,7 @@ function Conversation:say(text, on_text)
   if not ok then
     for i = #self.messages, before + 1, -1 do self.messages[i] = nil end
     self.answers = answers
-    core.raise(sampling.reason(answer))
+    error(answer, 0)
   end
   return answer
 end
@@ -96,7 +96,7 @@ function Conversation:again(on_text)
   local ok, answer = pcall(self.answer, self, on_text)
   if not ok then
     self.messages[#self.messages + 1] = old
-    core.raise(sampling.reason(answer))
+    error(answer, 0)
   end
   return answer
 end

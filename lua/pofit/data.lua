@@ -176,12 +176,9 @@ function M.load(rows, tok, opts)
   if not list[1] then core.refuse("there are no rows") end
   kind = kind or row_of.kind(list[1][1], opts.prefer)
   if not makers[kind] then
-    local names = {}
-    for name in pairs(list[1][1]) do names[#names + 1] = tostring(name) end
-    table.sort(names)
     local lack = row_of.lack(list[1][1], kind)
     row_of.fail(list[1][2], ("%s: these fields make no kind of row: %s (TRL has prompt, chosen, rejected, completion, "
-      .. "label, text, messages, completions, labels)%s"):format(list[1][2], table.concat(names, ", "),
+      .. "label, text, messages, completions, labels)%s"):format(list[1][2], row_of.names(list[1][1]),
       lack and "; " .. lack or ""))
   end
   local i = 0

@@ -70,7 +70,7 @@ function M.directory(from, out, dtype, shard_bytes)
   if ok then ok, why = os.rename(part, out) end
   if ok then return end
   M.remove_saved(part)
-  core.raise(require("pofit.sampling").reason(why))
+  error(why, 0)
 end
 
 --- Write a model in a type. It appears whole or not at all.
@@ -90,7 +90,7 @@ function M.model(model, out, dtype, shard_bytes)
     ok, why = pcall(M.directory, whole, out, dtype, shard_bytes)
   end
   M.remove_saved(whole)
-  if not ok then core.raise(require("pofit.sampling").reason(why)) end
+  if not ok then error(why, 0) end
 end
 
 --- A model as a GGUF file.

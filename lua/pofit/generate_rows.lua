@@ -44,10 +44,10 @@ local function usable(model, portion)
   for _, entry in ipairs(portion) do
     local ok, list = true, nil
     if not entry.error then ok, list = pcall(model.prompt_ids, model, entry.prompt) end
-    local why = not ok and sampling.reason(list)
+    local why = not ok and tostring(list)
     if ok and list and #list == 0 then why = "the prompt is empty" end
     if ok and list then ok, list = pcall(encode.checked, list, vocabulary) end
-    why = why or not ok and sampling.reason(list)
+    why = why or not ok and tostring(list)
     if ok and list and #list >= context then
       why = ("the prompt has %d tokens, which leaves nothing of the model's context of %d"):format(#list, context)
     end

@@ -96,9 +96,9 @@ local function plan_of(s, trainer, order)
   if s.memory and not (before and before.total <= M.bytes(s.memory)) then
     plan = make(s, trainer, order, s.memory)
     if before and plan.part ~= before.part then
-      core.refuse(("--memory %s takes batches %s, but %s was begun with batches %s, which round otherwise: resume with %s")
-        :format(s.memory, in_parts(plan), s.run.dir, in_parts(before), s.run.memory_before
-        and "--memory " .. s.run.memory_before or "more memory, or without --memory"))
+      local with = s.run.memory_before and "--memory " .. s.run.memory_before or "more memory, or without --memory"
+      core.refuse(("--memory %s takes batches %s, but %s was begun with batches %s, which round otherwise: resume with "
+        .. "%s"):format(s.memory, in_parts(plan), s.run.dir, in_parts(before), with))
     end
   end
   if path and plan and s.memory then sys.write(path, json.encode(json.object(plan, FIELDS)) .. "\n") end

@@ -81,7 +81,7 @@ function M.open(path, job, keys, resume)
     local ok, why = pcall(self.log.write, self.log, header)
     if not ok then
       sys.remove(self.part)
-      core.raise(require("pofit.sampling").reason(why))
+      error(why, 0)
     end
   end
   return self

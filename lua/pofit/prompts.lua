@@ -4,7 +4,6 @@ local sys = require "pofit.sys"
 local json = require "pofit.json"
 local chat = require "pofit.chat"
 local row_of = require "pofit.data.row"
-local sampling = require "pofit.sampling"
 
 local M = {}
 
@@ -53,7 +52,7 @@ end
 
 -- a line of the file that is not text; damage of the file itself is raised
 local function bad_line(message)
-  if not message:find("is not valid UTF-8", 1, true) then core.raise(message) end
+  if not message:find("is not valid UTF-8", 1, true) then error(message, 0) end
   return { error = message }
 end
 
@@ -64,12 +63,12 @@ function M.rows(path, opt, taken)
   local next_line = sys.lines(path)
   return function()
     local ok, text, line = pcall(next_line)
-    if not ok then return bad_line(sampling.reason(text)) end
+    if not ok then return bad_line(text) end
     if not text then return nil end
     local where = ("%s:%d"):format(path, line)
     local parsed, row, prompt = pcall(parse, text, path, line, opt, taken)
     if parsed then return { row = row, prompt = prompt, where = where } end
-    local why = sampling.reason(row)
+    local why = tostring(row)
     return { error = why:sub(1, #where) == where and why or where .. ": " .. why }
   end
 end
@@ -81,7 +80,7 @@ function M.count(path)
   while true do
     local ok, text = pcall(next_line)
     if not ok then
-      bad_line(sampling.reason(text))
+      bad_line(text)
       text = "?"
     end
     if not text then return n, hash end

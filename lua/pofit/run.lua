@@ -74,7 +74,7 @@ function M.open(opt)
   if opt.name:find("^base%-%-?%d+$") and not M.outer then
     core.refuse(("--name %s: runs/%s is a base policy's; choose another name"):format(opt.name, opt.name))
   end
-  if rawget(opt, "memory") then require "pofit.memory".limit(opt.memory) end -- what is no size is said before any work
+  if rawget(opt, "memory") then require "pofit.memory".limit(opt.memory) end -- what is no size is told first
   local run = setmetatable({ place = "runs/" .. opt.name, opt = opt, quiet = opt.quiet, rows = {}, budget = {},
     resuming = opt.resume }, Run)
   run.checkpoint = run.place .. "/checkpoint.zst"

@@ -58,11 +58,6 @@ function M.say(text, ...)
   io.stderr:write(text:format(...), "\n")
 end
 
---- An error as one line, without the place in the library that raised it.
-function M.reason(message)
-  return (tostring(message):gsub("^[^:\n]*%.lua:%d+: ", ""))
-end
-
 --- The answer to one prompt, its text written as it comes. Ctrl-C ends the answer, and what came of it is kept.
 ---@param model pofit.Model
 ---@param prompt string|table text, messages or ids
@@ -80,7 +75,7 @@ function M.stream(model, prompt, opts, on_text)
   local ok, result = pcall(model.generate, model, { prompt }, opts)
   opts.on_token = nil
   sys.poll(polled)
-  if not ok then core.raise(M.reason(result)) end
+  if not ok then error(result, 0) end
   return result[1][1], sys.clock() - start
 end
 

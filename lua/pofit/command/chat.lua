@@ -178,7 +178,7 @@ function M.run(opt)
   end
   for line in read, self do
     local ok, done = pcall(turn, self, line)
-    if not ok then say("%s", sampling.reason(done)) end
+    if not ok then say("%s", tostring(done)) end
     if ok and done then return end
     sys.rearm()
   end

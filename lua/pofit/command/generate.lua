@@ -67,10 +67,8 @@ local function several(opt, model, prompt, text)
   local rows = require "pofit.generate_rows"
   local opts = sampling.of(opt)
   opts.n = opt.n
-  local ok, result = pcall(model.generate, model, { prompt }, opts)
-  if not ok then require("pofit.core").raise(sampling.reason(result)) end
   local lines = {}
-  for k, sample in ipairs(result[1]) do
+  for k, sample in ipairs(model:generate({ prompt }, opts)[1]) do
     lines[k] = ("[%d] %s\n"):format(k, sample.text)
     if opt.json or opt.logp or opt.out ~= "" then
       lines[k] = rows.line(require("pofit.json").object({ prompt = text }, { "prompt" }), sample, k, opt)

@@ -22,7 +22,10 @@ end
 
 local function fail(where, text, ...) return M.fail(where, where .. ": " .. text:format(...)) end
 
-local function names_of(row)
+--- The names of a row's fields, for messages.
+---@param row table
+---@return string
+function M.names(row)
   local names = {}
   for name in pairs(row) do names[#names + 1] = tostring(name) end
   table.sort(names)
@@ -37,14 +40,14 @@ function M.shown(value)
   if value == json.null then return "null" end
   if type(value) == "string" then return "a text" end
   if type(value) ~= "table" then return "a " .. type(value) end
-  if type(value[1]) == "table" then return ("a list of objects with %s"):format(names_of(value[1])) end
+  if type(value[1]) == "table" then return ("a list of objects with %s"):format(M.names(value[1])) end
   if value[1] ~= nil then return ("a list whose first item is a %s"):format(type(value[1])) end
-  return next(value) == nil and "an empty list" or ("an object with %s"):format(names_of(value))
+  return next(value) == nil and "an empty list" or ("an object with %s"):format(M.names(value))
 end
 
 -- row: in which the field is missing
 local function wrong(where, name, value, wanted, row)
-  local there = value == nil and row and ("; the row has %s"):format(names_of(row)) or ""
+  local there = value == nil and row and ("; the row has %s"):format(M.names(row)) or ""
   return fail(where, "field %q is %s, expected %s%s", name, M.shown(value), wanted, there)
 end
 
