@@ -156,8 +156,8 @@ function Run:note(text) say(self, text) end
 ---@return table part also with cache, a folder for pf.rollout that all parts share
 function Run:part(name)
   local part = setmetatable({ place = self.dir .. "/" .. name, opt = self.opt, quiet = self.quiet, rows = {},
-    budget = self.budget, resuming = self.resuming, memory_before = self.memory_before, clock = self.clock, cache = self.dir .. "/rollouts",
-    profile = self.profile }, Run)
+    budget = self.budget, resuming = self.resuming, memory_before = self.memory_before, clock = self.clock,
+    cache = self.dir .. "/rollouts", profile = self.profile }, Run)
   rawset(part, "dir", part.place)
   part.checkpoint = part.place .. "/checkpoint.zst"
   sys.mkdirs(part.place)

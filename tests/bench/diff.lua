@@ -23,14 +23,6 @@ local function program()
 end
 local builds = { part "measure"(opt, program()), part "measure"(opt, arg[-1]) } -- the old one, the new one
 
-local function wanted(work)
-  if #opt.only == 0 then return not work.long and not work.group end
-  for _, word in ipairs(opt.only) do
-    if work.name:find(word, 1, true) then return true end
-  end
-  return false
-end
-
 local LINE <const> = "%-40s %10s %10s %8s %14s %9s %9s  %s"
 
 local function milliseconds(s) return s and ("%.2f ms"):format(1e3 * s) or "" end
@@ -65,6 +57,6 @@ end
 
 pf.sys.mkdirs(opt.dir)
 print(LINE:format("work", "old", "new", "new/old", "", "memory", "", ""))
-for _, work in ipairs(works) do
-  if wanted(work) then compare(work) end
+for _, work in ipairs(works.chosen(opt.only, function(work) return not work.long and not work.group end)) do
+  compare(work)
 end

@@ -21,21 +21,21 @@ return function(opt, program)
 
   local own = {}
 
-  -- ten starts, each of which says what memory it took
-  local function starts(words)
-    local start, peak = pf.sys.clock(), 0
-    for _ = 1, 10 do
-      local out, why = session.run(words, opt.dir)
-      if not out then return nil, why end
-      peak = math.max(peak, session.peak(out))
-    end
-    return { seconds = (pf.sys.clock() - start) / 10, peak = peak }
+  -- so many starts of a command that says what memory it took
+  local function starts(times, words)
+    return session.command(function()
+      local start, peak = pf.sys.clock(), 0
+      for _ = 1, times do
+        local out, why = session.run(words, opt.dir)
+        if not out then return nil, why end
+        peak = math.max(peak, session.peak(out))
+      end
+      return { seconds = (pf.sys.clock() - start) / times, peak = peak }
+    end)
   end
 
   function own.startup()
-    return session.command(function()
-      return starts { program, "-e", "for l in io.lines '/proc/self/status' do print(l) end" }
-    end)
+    return starts(10, { program, "-e", "for l in io.lines '/proc/self/status' do print(l) end" })
   end
 
   function own.program()
@@ -81,12 +81,7 @@ return function(opt, program)
   local function with_python(who, environment)
     return function(work)
       if work.kind == "startup" then
-        return session.command(function()
-          local start = pf.sys.clock()
-          local out, why = session.run({ python, "-c", "import trl; trl.DPOTrainer; " ..
-            "print(open('/proc/self/status').read())" }, opt.dir)
-          return out and { seconds = pf.sys.clock() - start, peak = session.peak(out) }, why
-        end)
+        return starts(1, { python, "-c", "import trl; trl.DPOTrainer; print(open('/proc/self/status').read())" })
       end
       return session.worker({ "env", environment or "POFIT=", python, here .. "peer.py", who, job(work) }, opt.dir)
     end

@@ -4,7 +4,8 @@
 local pf = require "pofit"
 local core = require "pofit.core"
 local here = arg[0]:match "^(.*/)" or ""
-local works, material = dofile(here .. "works.lua"), dofile(here .. "material.lua")
+local function part(name) return dofile(here .. name .. ".lua") end
+local works, material, session = part "works", part "material", part "session"
 
 local opt = pf.options {
   "A work of make bench by pofit.",
@@ -158,16 +159,10 @@ local function measure_rate()
   end
 end
 
-local function peak()
-  for line in io.lines "/proc/self/status" do
-    local kib = line:match "^VmHWM:%s+(%d+)"
-    if kib then return tonumber(kib) * 1024 end
-  end
-end
-
 local held -- bytes of tensors at most, the first time
 local function say(figures)
-  figures.peak, figures.held, figures.rate, figures.rate_cpu = peak(), held, best, best_cpu
+  figures.peak = session.peak(pf.sys.read "/proc/self/status")
+  figures.held, figures.rate, figures.rate_cpu = held, best, best_cpu
   print(pf.json.encode(figures))
   io.stdout:flush()
 end

@@ -22,24 +22,11 @@ local opt = pf.options {
 }
 local measure = part "measure"(opt, arg[-1])
 
-local function holds(list, name)
-  for _, word in ipairs(list) do
-    if name:find(word, 1, true) then return true end
-  end
-  return false
-end
-
-local function wanted(work)
-  if #opt.only > 0 then return holds(opt.only, work.name) end
-  return opt.all or not work.long
-end
-
-local chosen = {}
-for _, work in ipairs(works) do
-  if wanted(work) then chosen[#chosen + 1] = work end
-  if #opt.peers > 0 then
-    local kept = {}
-    for _, who in ipairs(work.peers) do kept[#kept + 1] = holds(opt.peers, who) and who or nil end
+local chosen = works.chosen(opt.only, function(work) return opt.all or not work.long end)
+if #opt.peers > 0 then
+  for _, work in ipairs(chosen) do
+    local kept, asked = {}, " " .. table.concat(opt.peers, " ") .. " "
+    for _, who in ipairs(work.peers) do kept[#kept + 1] = asked:find((" %s "):format(who), 1, true) and who or nil end
     work.peers = kept
   end
 end

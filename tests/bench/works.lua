@@ -92,4 +92,15 @@ for _, file in ipairs { "pofit", "pofit.so", "libpofit.so", "examples/embed" } d
   add("size of " .. file, { kind = "size", file = file, rounds = 1, group = "size", peers = {} })
 end
 
+--- Those whose names hold one of the words; without words, those that otherwise(work) wants.
+function works.chosen(words, otherwise)
+  local list = {}
+  for _, work in ipairs(works) do
+    local wanted = #words == 0 and otherwise(work)
+    for _, word in ipairs(words) do wanted = wanted or work.name:find(word, 1, true) end
+    if wanted then list[#list + 1] = work end
+  end
+  return list
+end
+
 return works
