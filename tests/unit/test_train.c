@@ -432,7 +432,7 @@ static void eight_nearest(const eight_block *b, const double *x, size_t n) {
     for (size_t k = 0; k < n; k++) most = fmax(most, fabs(x[k]));
     golden_close("scale", (double)*b->scale, most, 1e-6);
     for (size_t k = 0; k < n; k++) {
-        double best = INFINITY;
+        double best = HUGE_VAL;
         for (int c = 0; c < 256; c++) best = fmin(best, fabs(b->value[c] * most - x[k]));
         const double far = fabs(eight_get(b, k) - x[k]);
         if (!(far <= best + 2e-6 * fabs(x[k]))) fail_msg("%g is held as %g", x[k], eight_get(b, k));
