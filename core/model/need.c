@@ -32,11 +32,6 @@ static int64_t need_linear(const pf_model *m, const pfi_linear *l, bool read, bo
     return n + l->lora->rank + (m->adapter->dropout > 0 ? in : 0) + (l->lora->magnitude ? out : 0);
 }
 
-/* does backward of a product read its input? That of an adapter reads what dropout left of it. */
-static bool need_reads(const pf_model *m, const pfi_linear *l) {
-    return l->w->needs_grad || (l->lora && m->adapter->dropout == 0);
-}
-
 static int64_t need_turned(const pfi_config *c, int64_t layer) {
     const int flags = c->layer[layer];
     return flags & PFI_LAYER_STILL ? 0 : c->rope[flags & PFI_LAYER_LOCAL ? 1 : 0].channels;
@@ -57,30 +52,23 @@ static int64_t need_attention(const pf_model *m, const pfi_layer *l, int64_t lay
     int64_t n = c->fused ? need_linear(m, &l->qkv, false, made) + K + (read ? A + K : 0)
                          : need_linear(m, &l->q, read, made) + need_linear(m, &l->k, read, made) +
                                need_linear(m, &l->v, true, made);
-    if (normed) n += c->heads + c->kv_heads + (made || !turned ? A + K : 0);
+    if (normed) n += c->heads + c->kv_heads + (made ? A + K : 0);
     if (turned) n += A + K + 2 * turned;
     return n + A + c->heads + need_out(m, l, made);
 }
 
+/* does backward of a product read its input? That of an adapter reads what dropout left of it. */
+static bool need_reads(const pf_model *m, const pfi_linear *l) {
+    return l->w->needs_grad || (l->lora && m->adapter->dropout == 0);
+}
+
 static int64_t need_ffn(const pf_model *m, const pfi_layer *l, bool made) {
     const pfi_config *c = &m->config;
-    int64_t n = need_down(m, l, made) + (made || need_reads(m, &l->down) ? c->ffn : 0);
-    if (!c->gated) return n + need_linear(m, &l->up, true, made);
+    int64_t n = need_down(m, l, made) + (made && c->gated ? c->ffn : 0);
+    if (!c->gated) return n + need_linear(m, &l->up, true, made) + (made || need_reads(m, &l->down) ? c->ffn : 0);
     if (c->act != PFI_SILU) n += c->ffn;
     if (c->fused) return n + need_linear(m, &l->gate_up, false, made) + 2 * c->ffn;
     return n + need_linear(m, &l->gate, true, made) + need_linear(m, &l->up, true, made);
-}
-
-/* does backward read what the norms before attention and feed-forward make? */
-static bool need_reads_attention(const pf_model *m, const pfi_layer *l) {
-    const pfi_config *c = &m->config;
-    return c->fused ? need_reads(m, &l->qkv) : need_reads(m, &l->q) || need_reads(m, &l->k) || need_reads(m, &l->v);
-}
-
-static bool need_reads_ffn(const pf_model *m, const pfi_layer *l) {
-    const pfi_config *c = &m->config;
-    if (c->gated && c->fused) return need_reads(m, &l->gate_up);
-    return need_reads(m, &l->up) || (c->gated && need_reads(m, &l->gate));
 }
 
 /* a layer's history, its result included */
@@ -88,9 +76,8 @@ static int64_t need_layer(const pf_model *m, int64_t layer, bool made) {
     const pfi_config *c = &m->config;
     const pfi_layer *l = &m->layer[layer];
     const pfi_norm *norm[] = {&l->norm_attention, &l->norm_attention_out, &l->norm_ffn, &l->norm_ffn_out};
-    const bool read[] = {need_reads_attention(m, l), false, need_reads_ffn(m, l), false};
     int64_t n = (made || !c->parallel ? 2 : 1) * c->hidden; /* the sum before the feed-forward, and the result */
-    for (int i = 0; i < PFI_COUNT(norm); i++) n += norm[i]->w ? (read[i] || made ? c->hidden : 0) + 1 + c->centred : 0;
+    for (int i = 0; i < PFI_COUNT(norm); i++) n += norm[i]->w ? (made ? c->hidden : 0) + 1 + c->centred : 0;
     return n + need_attention(m, l, layer, made) + need_ffn(m, l, made);
 }
 
@@ -99,8 +86,8 @@ static int64_t need_layer(const pf_model *m, int64_t layer, bool made) {
  * more), and at attention. */
 static int64_t need_at_act(const pf_model *m, const pfi_layer *l) {
     const pfi_config *c = &m->config;
-    const bool three = c->gated || (l->down.lora && m->adapter->dropout > 0);
-    return PFI_MAX((three ? 3 : 2) * c->ffn - need_down(m, l, false), 3 * c->hidden);
+    const int rows = c->gated ? 3 : need_reads(m, &l->down) ? 1 : 2; /* 1: the activation itself is gone by then */
+    return PFI_MAX(rows * c->ffn - need_down(m, l, false), 3 * c->hidden);
 }
 
 static int64_t need_at_attention(const pf_model *m, const pfi_layer *l) {
@@ -178,16 +165,27 @@ static size_t need_held(const need *n, int64_t layer, int64_t recompute) {
     return (size_t)(values * n->load.nodes) * need_real(n);
 }
 
-/* ... and the head: its input, and of every entry the mean row of the head and a number */
+/* ... and the head: of its norm a number a node, and of every entry the mean row of the head and a number */
 static size_t need_head(const need *n) {
-    const int64_t C = n->m->config.hidden;
-    return (size_t)(n->load.nodes * (C + 1) + n->load.entries * (C + 2)) * need_real(n);
+    return (size_t)(n->load.nodes + n->load.entries * (n->m->config.hidden + 2)) * need_real(n);
+}
+
+/* What goes into the first layer that has a history, and what that was made of. Where nothing below has one, what its
+ * norms make of it, unless dropout is all that takes it. */
+static size_t need_input(const need *n, int64_t recompute) {
+    const pf_model *m = n->m;
+    int64_t rows = 1 + (m->config.parallel && m->layer[0].norm_ffn.w);
+    if (n->embedded)
+        rows = 1 + (m->scale != NULL);
+    else if (n->lowest < recompute)
+        rows = 1;
+    else if (m->adapter && m->adapter->dropout > 0)
+        rows = 0;
+    return (size_t)(rows * n->load.nodes * m->config.hidden) * need_real(n);
 }
 
 static size_t need_kept(const need *n, int64_t recompute) {
-    /* what goes into the first layer, and what that was made of */
-    const int64_t rows = n->load.nodes * (n->embedded ? 1 + (n->m->scale != NULL) : 1);
-    size_t sum = (size_t)(rows * n->m->config.hidden) * need_real(n);
+    size_t sum = need_input(n, recompute);
     for (int64_t i = 0; i < n->m->config.layers; i++) sum += need_held(n, i, recompute);
     return sum;
 }
@@ -235,9 +233,10 @@ size_t pfi_need(const pf_model *m, pfi_load load, int64_t recompute, bool gradie
     for (int64_t i = 0; i < L && !gradients; i++) /* the head's come first */
         for (int k = 0; k < NEED_PLACES; k++) grads -= n.gradient[i][k];
     if (!gradients) grads -= n.below;
-    size_t most = held + need_head(&n) + need_strip(&n) + nodes * (size_t)C + grads;
+    size_t most = held + need_head(&n) + need_strip(&n) + 2 * nodes * (size_t)C + grads;
     if (n.lowest > 0) most = PFI_MAX(most, need_made(&n, 0) + need_scratch(&n));
-    most = PFI_MAX(most, held - need_held(&n, L - 1, recompute) + need_made(&n, L - 1) + (gradients ? n.all : 0));
+    const size_t others = held - need_held(&n, L - 1, recompute) - (n.lowest == L - 1 ? need_input(&n, recompute) : 0);
+    most = PFI_MAX(most, others + need_made(&n, L - 1) + (gradients ? n.all : 0));
     for (int64_t i = L - 1; i >= n.lowest; i--) {
         const bool again = i < recompute;
         const size_t own = again ? (size_t)need_layer(m, i, false) * nodes : 0;

@@ -10,7 +10,10 @@ void pfi_call_free(pfi_call *c) {
     if (!c) return;
     pf_ctx *ctx = c->ctx;
     for (int i = 0; i < c->n_in; i++) {
-        if (c->recorded && c->in[i] && c->unread >> i & 1) c->in[i]->unread--;
+        if (c->recorded && c->in[i]) {
+            c->in[i]->histories--;
+            if (!(c->unread >> i & 1)) c->in[i]->readers--;
+        }
         pf_tensor_free(c->in[i]);
     }
     for (int i = 0; i < PFI_MAX_SAVED; i++) pfi_free(ctx, c->saved[i]);
@@ -178,17 +181,13 @@ void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double st
                                .bytes = bytes});
 }
 
-static pf_tensor *apply_compute(pfi_call *c) {
+/* forward into t */
+static pf_status apply_forward(pfi_call *c, pf_tensor *t) {
     const double start = pfi_observe_begin(c->ctx);
-    pf_tensor *t = pfi_tensor_make(c->ctx, c->dtype, c->nd, c->dim);
-    if (!t) return NULL;
     c->y = pfi_data(t);
     for (int i = 0; i < c->n_in; i++) c->x[i] = c->in[i] ? pfi_data(c->in[i]) : NULL;
-    pf_status s = PF_OK;
-    for (int i = 0; s == PF_OK && i < PFI_MAX_SAVED; i++)
-        if (c->saved_bytes[i] && !(c->saved[i] = pfi_alloc_data(c->ctx, c->saved_bytes[i]))) s = PF_NOMEM;
-    if (s == PF_OK && c->scratch_bytes && !(c->scratch = pfi_alloc_data(c->ctx, c->scratch_bytes))) s = PF_NOMEM;
-    if (s == PF_OK) s = c->op->forward(c);
+    if (c->scratch_bytes && !(c->scratch = pfi_alloc_data(c->ctx, c->scratch_bytes))) return PF_NOMEM;
+    pf_status s = c->op->forward(c);
     if (s == PF_OK && c->op->metrics) {
         c->ctx->n_metrics = 0;
         s = c->op->metrics(c);
@@ -196,9 +195,32 @@ static pf_tensor *apply_compute(pfi_call *c) {
     pfi_free(c->ctx, c->scratch);
     c->scratch = NULL;
     if (s == PF_OK) pfi_call_observed(c, t, false, start);
+    return s;
+}
+
+static pf_tensor *apply_compute(pfi_call *c) {
+    pf_tensor *t = pfi_tensor_make(c->ctx, c->dtype, c->nd, c->dim);
+    if (!t) return NULL;
+    pf_status s = PF_OK;
+    for (int i = 0; s == PF_OK && i < PFI_MAX_SAVED; i++)
+        if (c->saved_bytes[i] && !(c->saved[i] = pfi_alloc_data(c->ctx, c->saved_bytes[i]))) s = PF_NOMEM;
+    if (s == PF_OK) s = apply_forward(c, t);
     if (s == PF_OK) return t;
     pf_tensor_free(t);
     return NULL;
+}
+
+pf_status pfi_call_again(pf_tensor *t) {
+    if (t->st || !t->node || !t->node->cheap) return pfi_alive(t);
+    pfi_call *c = t->node;
+    const bool again = c->ctx->again;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i]) PF_TRY(pfi_alive(c->in[i]));
+    PF_TRY(pfi_tensor_refill(t));
+    c->ctx->again = true;
+    pf_status s = apply_forward(c, t);
+    c->ctx->again = again;
+    return s;
 }
 
 /* The type of an application is that of its first real tensor. */
@@ -212,6 +234,18 @@ static pf_dtype apply_dtype(const pfi_op *op, pf_tensor *const *in) {
     return PF_F32;
 }
 
+/* What is made again must be made of values that stay, or a chain of such would go deep. */
+static void apply_record(pfi_call *c) {
+    c->recorded = true;
+    c->cheap = c->op->flags & PFI_CHEAP;
+    for (int i = 0; i < c->n_in; i++) {
+        if (!c->in[i]) continue;
+        c->in[i]->histories++;
+        if (!(c->unread >> i & 1)) c->in[i]->readers++;
+        if (c->in[i]->node && c->in[i]->node->cheap) c->cheap = false;
+    }
+}
+
 static pf_tensor *apply_run(pfi_call *c, pf_tensor *const *in) {
     if (apply_take_inputs(c, in) != PF_OK) return NULL;
     const bool needs_grad = apply_needs_grad(c);
@@ -221,9 +255,7 @@ static pf_tensor *apply_run(pfi_call *c, pf_tensor *const *in) {
     if (!t || !needs_grad) return t;
     t->needs_grad = true;
     t->node = c;
-    c->recorded = true;
-    for (int i = 0; i < c->n_in; i++)
-        if (c->in[i] && c->unread >> i & 1) c->in[i]->unread++;
+    apply_record(c);
     return t;
 }
 

@@ -74,6 +74,6 @@ static const pfi_case layer_norm_cases[] = {
 };
 
 PFI_OP(layer_norm, PFI_PARAMS(layer_norm_params), PFI_CASES(layer_norm_cases), PFI_STAGES(layer_norm),
-       .unread = 1u << PFI_RESULT,
+       .flags = PFI_CHEAP, .unread = 1u << PFI_RESULT,
        PFI_DOC("(x - mean) / sqrt(variance + eps) * w + b over the last dimension. x[..., C], w[C], b[C] or nothing; "
                "result like x. The variance divides by C."));

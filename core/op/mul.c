@@ -21,5 +21,5 @@ static const pf_param mul_params[] = PFI_ZIP_PARAMS;
 static const pfi_case mul_cases[] = {PFI_ZIP_CASES(-1, 1)};
 
 PFI_OP(mul, PFI_PARAMS(mul_params), PFI_CASES(mul_cases), .shape = pfi_shape_broadcast, .forward = mul_forward,
-       .backward = mul_backward, .unread = 1u << PFI_RESULT,
+       .backward = mul_backward, .flags = PFI_CHEAP, .unread = 1u << PFI_RESULT,
        PFI_DOC("x * y, element by element. Sizes equal or 1 (broadcast)."));

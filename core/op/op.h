@@ -24,7 +24,8 @@ struct pfi_call {
     int n_in;
     bool wants[PF_MAX_INPUTS]; /* this input needs a gradient; known from the shape stage on */
     unsigned unread;           /* the operation's; the shape stage may add what these wishes leave unread */
-    bool recorded;             /* it is a history, and in[k]->unread counts it */
+    bool recorded;             /* it is a history, and in[k] counts it */
+    bool cheap;                /* as PFI_CHEAP says; its inputs are none that are made again themselves */
     double num[PF_MAX_PARAMS]; /* other parameters in their order; NaN for an optional one without default */
     int64_t shape_arg[PF_MAX_DIMS];
     int n_shape_arg; /* of the PF_KIND_SHAPE parameter */
@@ -79,7 +80,9 @@ enum {
     PFI_VIEW = 1,    /* the result shares in[0]'s storage; no forward or backward of its own */
     PFI_LOSS = 2,    /* result [N], one value an item, or 0-d; "reduction" is handled outside */
     PFI_NO_GRAD = 4, /* not differentiable: the result never needs a gradient */
-    PFI_STRIDED = 8  /* takes inputs with strides as they are; all others get them contiguous */
+    PFI_STRIDED = 8, /* takes inputs with strides as they are; all others get them contiguous */
+    PFI_CHEAP = 16   /* Forward takes next to no time, backward reads all inputs and not the result: a result that
+                        histories alone hold goes, and forward makes it again for the backward of what read it. */
 };
 
 struct pfi_op {
@@ -114,6 +117,8 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
 /* tell the observer of an application, y its result, that began at start */
 void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start);
 void pfi_call_free(pfi_call *c); /* drops the inputs and what was saved */
+/* the values of a result that let go of them, made again if its operation is cheap. err NOMEM, else as pfi_alive */
+pf_status pfi_call_again(pf_tensor *t);
 
 /* tape.c: let go of y's history; backward makes it again from x (NULL: from leaves alone). a is taken over, in any
  * case. The gradients have the same bits as if the history had been kept. err NOMEM */

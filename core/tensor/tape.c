@@ -142,7 +142,7 @@ static pf_status tape_places(pfi_call *c) {
         c->x[i] = NULL;
         if (!c->in[i]) continue;
         if (!(c->unread >> i & 1)) {
-            PF_TRY(pfi_alive(c->in[i]));
+            PF_TRY(pfi_call_again(c->in[i]));
             c->x[i] = pfi_data(c->in[i]);
         }
         if (!c->wants[i]) continue;
@@ -169,8 +169,8 @@ static pf_status tape_compute(pf_tensor *t) {
 
 static pf_status tape_node_backward(pf_tensor *t) {
     pfi_call *c = t->node;
-    const double start = pfi_observe_begin(c->ctx);
     pf_status s = tape_places(c);
+    const double start = pfi_observe_begin(c->ctx);
     if (s == PF_OK && c->op->flags & PFI_VIEW)
         tape_view_backward(c, t->grad);
     else if (s == PF_OK)
@@ -233,6 +233,7 @@ static pf_status tape_run(tape_list *l) {
     for (size_t i = 0; i < l->len; i++) {
         pf_tensor *t = l->at[i];
         const bool again = t->node->again && t->grad;
+        if (t->refs == 1) pfi_tensor_empty(t); /* all that read its values are done */
         if (t->grad && !again) PF_TRY(tape_node_backward(t));
         l->at[i] = NULL;
         if (again)

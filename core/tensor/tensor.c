@@ -169,11 +169,15 @@ pf_tensor *pf_tensor_retain(pf_tensor *t) {
     return t;
 }
 
-/* Where histories alone hold a result, and neither they nor its own read its values, these go. */
-static void tensor_empty(pf_tensor *t) {
-    if (t->refs != t->unread || (t->node && !(t->node->unread >> PFI_RESULT & 1))) return;
+void pfi_tensor_empty(pf_tensor *t) {
+    if (t->node && !(t->node->unread >> PFI_RESULT & 1)) return;
     storage_drop(t->st);
     t->st = NULL;
+}
+
+pf_status pfi_tensor_refill(pf_tensor *t) {
+    t->st = storage_new(t->ctx, NULL, pfi_dtype_bytes(t->dtype, pfi_numel(t)), NULL, NULL);
+    return t->st ? PF_OK : PF_NOMEM;
 }
 
 /* Freeing a result lets go of its inputs, and so on down a history that may be a million operations deep: what is to go
@@ -181,7 +185,8 @@ static void tensor_empty(pf_tensor *t) {
 void pf_tensor_free(pf_tensor *t) {
     if (!t) return;
     if (--t->refs > 0) {
-        tensor_empty(t);
+        /* histories alone hold it: they do not read its values, or have them made again */
+        if (t->refs == t->histories && (!t->readers || (t->node && t->node->cheap))) pfi_tensor_empty(t);
         return;
     }
     pf_ctx *ctx = t->ctx;

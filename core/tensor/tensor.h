@@ -18,12 +18,12 @@ typedef struct pfi_storage {
 
 struct pf_tensor {
     pf_ctx *ctx;
-    long refs, unread; /* unread: those of them that are histories and do not read its values */
+    long refs, histories, readers; /* histories: those of refs that are histories; readers: that read its values */
     pf_dtype dtype;
     int nd;
     int64_t dim[PF_MAX_DIMS], stride[PF_MAX_DIMS]; /* strides in elements */
     int64_t offset;                                /* first element in the storage */
-    pfi_storage *st;                               /* NULL once its step has ended, or nobody will read it */
+    pfi_storage *st; /* NULL once its step has ended, nobody will read it, or backward makes it again (pfi_call_again) */
     bool needs_grad;
     pf_tensor *grad; /* contiguous, same shape and type */
     pfi_call *node;  /* what made it; NULL for a leaf */
@@ -70,6 +70,10 @@ pf_status pfi_alive(const pf_tensor *t);
 /* the gradient tensor, made (zero) if it is not there yet; NULL: NOMEM */
 pf_tensor *pfi_grad_of(pf_tensor *t);
 pf_tensor *pfi_grad_fresh(pf_tensor *t); /* made, not cleared, for a tensor that has none */
+/* let go of the values of a result, unless its own history reads them */
+void pfi_tensor_empty(pf_tensor *t);
+/* a place for the values that a result let go of, not cleared. err NOMEM */
+pf_status pfi_tensor_refill(pf_tensor *t);
 /* value i in row order, from any type, as double; and back */
 double pfi_get(const pf_tensor *t, size_t i);
 void pfi_set(pf_tensor *t, size_t i, double v);

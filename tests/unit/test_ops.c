@@ -327,6 +327,11 @@ static void check_op(const pfi_op *op) {
                info->is_loss ? ", a formula and a source" : "");
         count.failures++;
     }
+    const unsigned inputs = (1u << PFI_RESULT) - 1;
+    if (op->flags & PFI_CHEAP && (op->unread & inputs || !(op->unread >> PFI_RESULT & 1) || op->metrics)) {
+        printf("FAIL %s: what is made again needs a backward that reads all inputs and not the result\n", info->name);
+        count.failures++;
+    }
     if (info->is_loss)
         count.losses++;
     else

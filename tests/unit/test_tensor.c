@@ -539,6 +539,73 @@ static void unread_values_go(void **state) {
     support_close(ctx);
 }
 
+enum { NORM_ROWS = 300, NORM_COLS = 20 };
+
+/* sum of the squares of a norm's result y and of 3 y, whose values are held until then or not: the gradient of x */
+static void norm_used_twice(pf_ctx *ctx, int threads, bool held, double *grad) {
+    enum { N = NORM_ROWS * NORM_COLS, BYTES = N * sizeof(double) };
+    support_ok(ctx, pf_set_threads(ctx, threads));
+    pf_tensor *x = pf_tensor_new(ctx, PF_F64, DIMS(NORM_ROWS, NORM_COLS)), *w = pf_tensor_new(ctx, PF_F64, DIMS(20));
+    for (size_t i = 0; i < N; i++) pfi_set(x, i, sin((double)i));
+    for (size_t i = 0; i < NORM_COLS; i++) pfi_set(w, i, 1 + (double)i);
+    support_ok(ctx, pf_tensor_set_grad(x, true));
+    pf_tensor *three = pf_tensor_from(ctx, PF_F64, 0, NULL, (double[]){3}, 1);
+    pf_tensor *y = pf_call(ctx, "rms_norm", PF_T("x", x), PF_T("w", w));
+    pf_tensor *a = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", y)),
+              *b = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", three)),
+              *c = pf_call(ctx, "mul", PF_T("x", b), PF_T("y", b)), *d = pf_call(ctx, "add", PF_T("x", a), PF_T("y", c));
+    const size_t used = ctx->used;
+    if (!held) pf_tensor_free(y);
+    if (!held) assert_true(ctx->used + BYTES <= used && ctx->used + 2 * BYTES > used);
+    pf_tensor *sum = pf_call(ctx, "sum", PF_T("x", d));
+    support_ok(ctx, pf_backward(sum));
+    if (held) pf_tensor_free(y);
+    for (size_t i = 0; i < N; i++) grad[i] = pfi_get(pf_tensor_grad(x), i);
+    pf_tensor *all[] = {x, w, three, a, b, c, d, sum};
+    for (int i = 0; i < PFI_COUNT(all); i++) pf_tensor_free(all[i]);
+}
+
+/* ... is made again for the backward of all that read it, to the bit, and goes again */
+static void cheap_values_are_made_again(void **state) {
+    (void)state;
+    enum { N = NORM_ROWS * NORM_COLS };
+    static double want[N], got[N];
+    pf_ctx *ctx = support_open();
+    norm_used_twice(ctx, 1, true, want);
+    assert_true(fabs(want[7]) > 0.1);
+    for (int threads = 1; threads <= 3; threads++) {
+        norm_used_twice(ctx, threads, false, got);
+        assert_memory_equal(want, got, sizeof want);
+    }
+    support_close(ctx);
+}
+
+/* a product of a product of ...: every second one is made again, of one that is there */
+static void cheap_chains_are_short(void **state) {
+    (void)state;
+    enum { N = 5000, BYTES = N * sizeof(double), LINKS = 20 };
+    pf_ctx *ctx = support_open();
+    pf_tensor *x = pf_tensor_new(ctx, PF_F64, DIMS(N));
+    for (size_t i = 0; i < N; i++) pfi_set(x, i, 1.5);
+    support_ok(ctx, pf_tensor_set_grad(x, true));
+    pf_tensor *y = pf_tensor_retain(x);
+    const size_t used = ctx->used;
+    for (int i = 0; i < LINKS; i++) {
+        pf_tensor *z = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", x));
+        pf_tensor_free(y);
+        y = z;
+    }
+    assert_true(ctx->used < used + (LINKS / 2 + 1) * (BYTES + 2000));
+    pf_tensor *sum = pf_call(ctx, "sum", PF_T("x", y));
+    pf_tensor_free(y);
+    support_ok(ctx, pf_backward(sum));
+    for (size_t i = 0; i < N; i += 999)
+        assert_true(fabs(pfi_get(pf_tensor_grad(x), i) / (21 * pow(1.5, 20)) - 1) < 1e-14);
+    pf_tensor_free(sum);
+    pf_tensor_free(x);
+    support_close(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_share_storage),
@@ -555,6 +622,8 @@ int main(void) {
         cmocka_unit_test(large_blocks_wait),
         cmocka_unit_test(observer_sees_all),
         cmocka_unit_test(unread_values_go),
+        cmocka_unit_test(cheap_values_are_made_again),
+        cmocka_unit_test(cheap_chains_are_short),
         cmocka_unit_test(null_runs_through),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(tensors_refuse),
