@@ -80,6 +80,6 @@ static const pfi_case lora_cases[] = {
 };
 
 PFI_OP(lora, PFI_PARAMS(lora_params), PFI_CASES(lora_cases), .shape = lora_shape, .forward = lora_forward,
-       .backward = lora_backward, .writes = 15, .unread = 1u << 0 | 1u << PFI_RESULT, .flops = lora_flops,
+       .backward = lora_backward, .writes = 15, .passes = 1, .unread = 1u << 0 | 1u << PFI_RESULT, .flops = lora_flops,
        PFI_DOC("y + scale x a^T b^T: what a low-rank adapter adds to a product (Hu et al. 2021). y[..., out], x[..., "
                "in], a[r, in], b[out, r]; result like y."));

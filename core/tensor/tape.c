@@ -128,25 +128,52 @@ static void tape_view_backward(pfi_call *c, pf_tensor *dy) {
     }
 }
 
-/* the first gradient of a tensor, which the operation writes, if no other input of it is the same tensor */
-static bool tape_fresh(const pfi_call *c, int i) {
-    bool fresh = c->op->writes >> i & 1 && !c->in[i]->grad;
-    for (int k = 0; k < c->n_in; k++) fresh = fresh && (k == i || c->in[k] != c->in[i]);
-    return fresh;
+/* the first gradient of a tensor, if no other input is the same tensor */
+static bool tape_first(const pfi_call *c, int i) {
+    bool first = !c->in[i]->grad;
+    for (int k = 0; k < c->n_in; k++) first = first && (k == i || c->in[k] != c->in[i]);
+    return first;
 }
 
-/* where backward puts the gradients of the inputs */
-static pf_status tape_places(pfi_call *c) {
+/* a view of all of in[0] in its order */
+static bool tape_whole(const pfi_call *c) {
+    pf_tensor view = {.nd = c->nd};
+    memcpy(view.dim, c->dim, sizeof view.dim);
+    memcpy(view.stride, c->stride, sizeof view.stride);
+    return c->offset == 0 && pfi_contiguous(&view) && pfi_numel(&view) == pfi_numel(c->in[0]);
+}
+
+/* the input that gets the gradient of the result as it is; -1: none */
+static int tape_heir(const pfi_call *c, const pf_tensor *dy) {
+    const bool view = c->op->flags & PFI_VIEW;
+    for (int i = 0; i < c->n_in && dy->refs == 1; i++) {
+        if (!c->wants[i] || !tape_first(c, i)) continue;
+        if (view ? tape_whole(c) : c->op->passes >> i & 1 && pfi_same_shape(c->in[i], dy)) return i;
+    }
+    return -1;
+}
+
+static void tape_inherit(pf_tensor *x, pf_tensor *t) {
+    x->grad = t->grad;
+    t->grad = NULL;
+    x->grad->nd = x->nd;
+    memcpy(x->grad->dim, x->dim, sizeof x->dim);
+    pfi_strides(x->nd, x->dim, x->grad->stride);
+}
+
+/* where backward puts the gradients of the inputs; heir: the one that gets the result's */
+static pf_status tape_places(pfi_call *c, int heir) {
     for (int i = 0; i < c->n_in; i++) {
         c->dx[i] = NULL;
         c->x[i] = NULL;
+        c->fresh[i] = false;
         if (!c->in[i]) continue;
         if (!(c->unread >> i & 1)) {
             PF_TRY(pfi_call_again(c->in[i]));
             c->x[i] = pfi_data(c->in[i]);
         }
-        if (!c->wants[i]) continue;
-        c->fresh[i] = tape_fresh(c, i);
+        if (!c->wants[i] || i == heir) continue;
+        c->fresh[i] = c->op->writes >> i & 1 && tape_first(c, i);
         pf_tensor *g = c->fresh[i] ? pfi_grad_fresh(c->in[i]) : pfi_grad_of(c->in[i]);
         if (!g) return PF_NOMEM;
         c->dx[i] = pfi_data(g);
@@ -169,12 +196,14 @@ static pf_status tape_compute(pf_tensor *t) {
 
 static pf_status tape_node_backward(pf_tensor *t) {
     pfi_call *c = t->node;
-    pf_status s = tape_places(c);
+    const int heir = tape_heir(c, t->grad);
+    pf_status s = tape_places(c, heir);
     const double start = pfi_observe_begin(c->ctx);
-    if (s == PF_OK && c->op->flags & PFI_VIEW)
-        tape_view_backward(c, t->grad);
-    else if (s == PF_OK)
+    if (s == PF_OK && !(c->op->flags & PFI_VIEW))
         s = tape_compute(t);
+    else if (s == PF_OK && heir < 0)
+        tape_view_backward(c, t->grad);
+    if (s == PF_OK && heir >= 0) tape_inherit(c->in[heir], t);
     if (s == PF_OK) pfi_call_observed(c, t, true, start);
     for (int i = 0; s != PF_OK && i < c->n_in; i++)
         if (c->fresh[i]) pf_tensor_zero_grad(c->in[i]); /* nothing was written there */

@@ -606,6 +606,31 @@ static void cheap_chains_are_short(void **state) {
     support_close(ctx);
 }
 
+/* one block serves the gradients of a sum, of what was added and of what that is a view of; a second use adds to it */
+static void gradients_are_handed_on(void **state) {
+    (void)state;
+    enum { N = 10000, BYTES = N * sizeof(double) };
+    pf_ctx *ctx = support_open();
+    pf_tensor *x = pf_tensor_new(ctx, PF_F64, DIMS(N)), *other = pf_tensor_new(ctx, PF_F64, DIMS(100, 100));
+    support_ok(ctx, pf_tensor_set_grad(x, true));
+    pf_tensor *flat = pf_call(ctx, "reshape", PF_T("x", x), PF_D("shape", ((int64_t[]){100, 100}), 2));
+    pf_tensor *y = pf_call(ctx, "add", PF_T("x", flat), PF_T("y", other)), *sum = pf_call(ctx, "sum", PF_T("x", y));
+    pfi_trim(ctx);
+    const size_t used = ctx->used;
+    support_ok(ctx, pf_backward(sum));
+    assert_true(ctx->high < used + 2 * BYTES);
+    assert_int_equal(pf_tensor_ndim(pf_tensor_grad(x)), 1);
+    pf_tensor_free(sum);
+    pf_tensor_free(y);
+    y = pf_call(ctx, "add", PF_T("x", x), PF_T("y", x));
+    sum = pf_call(ctx, "sum", PF_T("x", y));
+    support_ok(ctx, pf_backward(sum));
+    for (size_t i = 0; i < N; i += 999) assert_true(pfi_get(pf_tensor_grad(x), i) == 3);
+    pf_tensor *all[] = {x, other, flat, y, sum};
+    for (int i = 0; i < PFI_COUNT(all); i++) pf_tensor_free(all[i]);
+    support_close(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_share_storage),
@@ -624,6 +649,7 @@ int main(void) {
         cmocka_unit_test(unread_values_go),
         cmocka_unit_test(cheap_values_are_made_again),
         cmocka_unit_test(cheap_chains_are_short),
+        cmocka_unit_test(gradients_are_handed_on),
         cmocka_unit_test(null_runs_through),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(tensors_refuse),
