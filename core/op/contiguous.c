@@ -16,8 +16,8 @@ static pf_status contiguous_forward(pfi_call *c) {
 }
 
 static pf_status contiguous_backward(pfi_call *c) {
-    if (c->dx[0]) PFK(accumulate)
-    (c->ctx->threads, c->dx[0], c->dy, (int64_t)pfi_numel(c->in[0]));
+    if (!c->dx[0]) return PF_OK;
+    PFK(accumulate)(c->ctx->threads, c->dx[0], c->dy, (int64_t)pfi_numel(c->in[0]));
     return PF_OK;
 }
 
@@ -25,5 +25,5 @@ static const pf_param contiguous_params[] = {{.name = "x", .kind = PF_KIND_TENSO
 static const pfi_case contiguous_cases[] = {{.dim = {PFI_S2(3, 4)}}, {.dim = {PFI_S0}}, {.dim = {PFI_S2(200, 200)}}};
 
 PFI_OP(contiguous, PFI_PARAMS(contiguous_params), PFI_CASES(contiguous_cases), .flags = PFI_STRIDED,
-       .shape = contiguous_shape, .forward = contiguous_forward, .backward = contiguous_backward,
-       .passes = 1, .unread = 1u << 0 | 1u << PFI_RESULT, PFI_DOC("x copied to row order. x any shape; result the same shape."));
+       .shape = contiguous_shape, .forward = contiguous_forward, .backward = contiguous_backward, .passes = 1,
+       .unread = 1u << 0 | 1u << PFI_RESULT, PFI_DOC("x copied to row order. x any shape; result the same shape."));

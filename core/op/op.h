@@ -92,8 +92,8 @@ struct pfi_op {
     unsigned stored; /* bit k: tensor k may be a frozen weight in a storage type (bfloat16, q4_k, ...): contiguous, and
                         its stage widens it */
     unsigned writes; /* bit k: backward writes the whole of dx[k] where it is fresh, so nobody needs to clear it */
-    unsigned passes; /* bit k: the gradient of tensor k is that of the result, if it has its shape: it may be handed on as
-                        it is, and dx[k] is NULL then */
+    unsigned passes; /* bit k: the gradient of tensor k is that of the result, if it has its shape: it may be handed on
+                        as it is, and dx[k] is NULL then */
     unsigned unread; /* bit k: backward does not read the values of tensor k, bit PFI_RESULT: those of the result. They
                         may be gone by then, and x[k] or y is NULL */
     pfi_stage shape, forward, backward;

@@ -41,7 +41,7 @@ static const pfi_case rms_norm_cases[] = {
     {.dim = {PFI_S0, PFI_S1(1)}, .want = PF_SHAPE},
 };
 
-PFI_OP(rms_norm, PFI_PARAMS(rms_norm_params), PFI_CASES(rms_norm_cases), PFI_STAGES(rms_norm),
-       .flags = PFI_CHEAP, .unread = 1u << PFI_RESULT,
+PFI_OP(rms_norm, PFI_PARAMS(rms_norm_params), PFI_CASES(rms_norm_cases), PFI_STAGES(rms_norm), .flags = PFI_CHEAP,
+       .unread = 1u << PFI_RESULT,
        PFI_DOC("x / sqrt(mean(x^2) + eps) * (w + offset), the mean over the last dimension, offset 0 if not given. "
                "x[..., C], w[C]; result like x."));

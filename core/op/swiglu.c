@@ -26,6 +26,6 @@ static const pfi_case swiglu_cases[] = {
     {.dim = {PFI_S2(3, 5), PFI_S1(5)}, .want = PF_SHAPE},
 };
 
-PFI_OP(swiglu, PFI_PARAMS(swiglu_params), PFI_CASES(swiglu_cases), PFI_STAGES(swiglu), .flags = PFI_CHEAP,
-       .writes = 3, .unread = 1u << PFI_RESULT,
+PFI_OP(swiglu, PFI_PARAMS(swiglu_params), PFI_CASES(swiglu_cases), PFI_STAGES(swiglu), .flags = PFI_CHEAP, .writes = 3,
+       .unread = 1u << PFI_RESULT,
        PFI_DOC("silu(gate) * up = gate / (1 + e^-gate) * up. Both of one shape, the result too."));

@@ -23,7 +23,8 @@ struct pf_tensor {
     int nd;
     int64_t dim[PF_MAX_DIMS], stride[PF_MAX_DIMS]; /* strides in elements */
     int64_t offset;                                /* first element in the storage */
-    pfi_storage *st; /* NULL once its step has ended, nobody will read it, or backward makes it again (pfi_call_again) */
+    pfi_storage
+        *st; /* NULL once its step has ended, nobody will read it, or backward makes it again (pfi_call_again) */
     bool needs_grad;
     pf_tensor *grad; /* contiguous, same shape and type */
     pfi_call *node;  /* what made it; NULL for a leaf */

@@ -553,7 +553,8 @@ static void norm_used_twice(pf_ctx *ctx, int threads, bool held, double *grad) {
     pf_tensor *y = pf_call(ctx, "rms_norm", PF_T("x", x), PF_T("w", w));
     pf_tensor *a = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", y)),
               *b = pf_call(ctx, "mul", PF_T("x", y), PF_T("y", three)),
-              *c = pf_call(ctx, "mul", PF_T("x", b), PF_T("y", b)), *d = pf_call(ctx, "add", PF_T("x", a), PF_T("y", c));
+              *c = pf_call(ctx, "mul", PF_T("x", b), PF_T("y", b)),
+              *d = pf_call(ctx, "add", PF_T("x", a), PF_T("y", c));
     const size_t used = ctx->used;
     if (!held) pf_tensor_free(y);
     if (!held) assert_true(ctx->used + BYTES <= used && ctx->used + 2 * BYTES > used);
