@@ -6,7 +6,7 @@
 #include "kernel/stored.h"
 #include "kernel/vector.h"
 
-enum { DECODE_PANEL = 24, DECODE_TASKS = 4 };
+enum { DECODE_PANEL = 24, DECODE_TASKS = 16 };
 
 /* ---- products ---- */
 
