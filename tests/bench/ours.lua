@@ -61,10 +61,18 @@ end
 -- Each kind: a function that does the work once and returns what came of it, a number; a peer returns the same.
 local kinds = {}
 
+-- the trainer follows what --memory would plan for this one batch; the plan goes to standard error
+local function limit(model, trainer, batch)
+  local all = { n = 1, batch = function() return batch end }
+  require "pofit.memory".keep({ model = model, data = all, steps = 1, accumulate = 1, memory = work.memory }, trainer,
+    function() return { 1 } end, function(text) io.stderr:write(text, "\n") end)
+end
+
 local function training(loss)
   local model = open_model()
-  local trainer = pf.trainer(model, { lr = work.lr, steps = 1000, schedule = "constant" })
+  local trainer = pf.trainer(model, { lr = work.lr, steps = 1000, schedule = "constant", optimizer = work.optimizer })
   local batch, reference = pf.batch(nil, sequences), nil
+  if work.memory then limit(model, trainer, batch) end
   if work.kind == "dpo" then
     pf.no_grad(function() pf.step(function() reference = logps(model, batch):totable() end) end)
   end
@@ -82,17 +90,6 @@ local function training(loss)
   end
 end
 for kind, loss in pairs(loss_of) do kinds[kind] = function() return training(loss) end end
-
--- what the plan of --memory says goes to standard error
-function kinds.limited()
-  local model = open_model()
-  return function()
-    local trained = pf.train { model = model, steps = 1, batch = 1, lr = work.lr, memory = work.memory,
-      data = { n = 1, batch = function() return pf.batch(nil, sequences) end },
-      loss = function(m, batch) return (pf.loss.nll { logp = m:logp(batch) }) end }
-    return trained.loss or 0
-  end
-end
 
 function kinds.score()
   local model, batch = open_model(), pf.batch(nil, sequences)

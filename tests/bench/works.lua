@@ -1,7 +1,7 @@
 -- What `make bench` measures, and with whom.
 --
---   kind    dpo, sft, aft: an update; limited: one within memory; score: log-probs alone; sampling, rollouts; tokenise;
---           load; startup; program; size
+--   kind    dpo, sft, aft: an update, within memory and with optimizer if these are given; score: log-probs alone;
+--           sampling, rollouts; tokenise; load; startup; program; size
 --   mode    full, lora (rank 8 on all matrices of the layers) or frozen
 --   shape   of the model: material.shapes; dtype: how its weights are held
 --   rows    prompts of prompt tokens, each with answers of answer tokens; pairs are answers 1 and 2, 3 and 4, ...
@@ -84,7 +84,7 @@ for _, length in ipairs { 256, 512, 1024, 2048, 4096, 8192 } do
     prompts = 1, prompt = length - 64, answers = 1, answer = 64, rounds = 1, group = "memory", peers = {} })
 end
 for _, type in ipairs { "q4_0", "q4_k" } do
-  add(("1.1B %s lora (512 tokens within 3 GiB)"):format(type), { kind = "limited", memory = "3GiB", mode = "lora",
+  add(("1.1B %s lora (512 tokens within 3 GiB)"):format(type), { kind = "sft", memory = "3GiB", mode = "lora",
     dtype = "stored", stored = type, shape = "tinyllama", prompts = 1, prompt = 384, answers = 1, answer = 128,
     rounds = 1, long = type == "q4_k", group = "1.1B", peers = {} })
 end
