@@ -41,11 +41,39 @@ void PFK(adamw)(int threads, pf_real *w, pf_real *m, pf_real *v, const pf_real *
 
 /* ---- moments of 8 bits ---- */
 
+/* Numbers fall into places by the size's exponent and seven bits of its fraction, what is below 2^-24 into the first,
+ * what is above 1 into the last: none has more than one of the codes' middles. */
+enum { OPTIM_PLACES = 24 * 128 + 1, OPTIM_FIRST = (127 - 24) * 128 };
+
 /* What the codes stand for, in ascending order: of every power of ten from 10^-6 to 1, twice as many values as of the
- * one before, evenly spread; 0; and 1. middle: between a value and the next. */
+ * one before, evenly spread; 0; and 1. middle: between a value and the next. least: the first code that a number of a
+ * place may get, of negative ones and the others. */
 typedef struct optim_map {
-    pf_real value[PFK_CODES], middle[PFK_CODES - 1];
+    pf_real value[PFK_CODES], middle[PFK_CODES];
+    uint8_t least[2][OPTIM_PLACES];
 } optim_map;
+
+static int optim_place(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const int at = (int)((bits & 0x7fffffff) >> 16) - OPTIM_FIRST;
+    return at < 0 ? 0 : at < OPTIM_PLACES ? at : OPTIM_PLACES - 1;
+}
+
+/* where a place begins */
+static float optim_start(int place) {
+    const uint32_t bits = (uint32_t)(place + OPTIM_FIRST) << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return place ? x : 0;
+}
+
+/* the code whose value is nearest to x */
+static int optim_nearest(const optim_map *map, pf_real x) {
+    int c = 0;
+    for (int step = PFK_CODES / 2; step; step /= 2) c += x > map->middle[c + step - 1] ? step : 0;
+    return c;
+}
 
 static int optim_order(const void *a, const void *b) {
     const pf_real x = *(const pf_real *)a, y = *(const pf_real *)b;
@@ -66,22 +94,38 @@ static void optim_map_make(optim_map *map, bool is_signed) {
     }
     qsort(map->value, PFK_CODES, sizeof *map->value, optim_order);
     for (int k = 0; k + 1 < PFK_CODES; k++) map->middle[k] = (map->value[k] + map->value[k + 1]) / 2;
+    map->middle[PFK_CODES - 1] = (pf_real)HUGE_VAL;
+    for (int p = 0; p < OPTIM_PLACES; p++) {
+        map->least[0][p] = (uint8_t)optim_nearest(map, (pf_real)optim_start(p));
+        map->least[1][p] = (uint8_t)optim_nearest(map, (pf_real)-optim_start(p + 1));
+    }
 }
 
-static void optim_widen(const optim_map *map, pf_real *x, const uint8_t *code, float scale, int64_t n) {
+static PFK_CLONES void optim_widen(const optim_map *map, pf_real *x, const uint8_t *code, float scale, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = map->value[code[i]] * (pf_real)scale;
 }
 
+static PFK_CLONES pf_real optim_largest(const pf_real *x, int64_t n) {
+    enum { LANES = 16 };
+    pf_real most[LANES] = {0};
+    for (int64_t at = 0; at < n; at += LANES)
+        for (int64_t k = 0; k < (n - at < LANES ? n - at : LANES); k++) {
+            const pf_real size = x[at + k] < 0 ? -x[at + k] : x[at + k];
+            most[k] = size > most[k] ? size : most[k];
+        }
+    for (int k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
+    return most[0];
+}
+
 /* x / scale to the nearest values; scale: the largest of |x|. least: a code that what is not 0 gets at least */
-static void optim_narrow(const optim_map *map, uint8_t *code, float *scale, const pf_real *x, int64_t n, int least) {
-    pf_real most = 0;
-    for (int64_t i = 0; i < n; i++) most = x[i] > most ? x[i] : -x[i] > most ? -x[i] : most;
-    *scale = (float)most;
+static PFK_CLONES void optim_narrow(const optim_map *map, uint8_t *code, float *scale, const pf_real *x, int64_t n,
+                                    int least) {
+    *scale = (float)optim_largest(x, n);
     const pf_real inverse = *scale > 0 ? 1 / (pf_real)*scale : 0;
     for (int64_t i = 0; i < n; i++) {
-        const pf_real y = x[i] * inverse;
-        int c = 0;
-        for (int step = PFK_CODES / 2; step; step /= 2) c += y > map->middle[c + step - 1] ? step : 0;
+        const float y = (float)(x[i] * inverse);
+        int c = map->least[y < 0][optim_place(y)];
+        c += (pf_real)y > map->middle[c];
         code[i] = (uint8_t)(x[i] != 0 && c < least ? least : c);
     }
 }
