@@ -1,8 +1,8 @@
 /* Memory through the context's allocator, with sizes kept in front of each block so that freeing needs none. A training
  * step frees and asks for the same large blocks again and again: they wait here, so that the system does not have to
  * clear the pages of each anew. Where none of those that wait fits, all go back: kept beside the new sizes they would
- * leave gaps that nothing fills. What is in use and what waits are together never more than was in use at the peak since
- * the last pfi_trim. */
+ * leave gaps that nothing fills. What is in use and what waits are together never more than was in use at the peak
+ * since the last pfi_trim. */
 #include "base/base.h"
 
 /* Stands right before the pointer handed out. raw: distance back to the allocator's own pointer. */
