@@ -42,6 +42,14 @@ for _, n in ipairs { 2, 8 } do
   end
 end
 
+-- a quarter of TRL's memory: AdamW's moments in 8 bits, and some layers computed again
+for _, held in ipairs { { 128, "1460MiB" }, { 384, "2000MiB" } } do
+  local prompt, memory = held[1], held[2]
+  add(("dpo full float32 %d+128 (2 pairs in %s)"):format(prompt, memory), { kind = "dpo", mode = "full",
+    dtype = "float32", prompts = 2, prompt = prompt, answers = 2, answer = 128, long = true, peers = { "trl" },
+    optimizer = "adamw_8bit", memory = memory })
+end
+
 -- ---- the other methods ----
 
 add("aft lora float32 (1 prompt x 8)", { kind = "aft", mode = "lora", dtype = "float32", prompts = 1, prompt = 192,
