@@ -42,7 +42,7 @@ for _, n in ipairs { 2, 8 } do
   end
 end
 
--- a quarter of TRL's memory: AdamW's moments in 8 bits, and some layers computed again
+-- a quarter of TRL's memory: AdamW's moments in 8 bits, and a limit
 for _, held in ipairs { { 128, "1460MiB" }, { 384, "2000MiB" } } do
   local prompt, memory = held[1], held[2]
   add(("dpo full float32 %d+128 (2 pairs in %s)"):format(prompt, memory), { kind = "dpo", mode = "full",
