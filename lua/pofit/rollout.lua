@@ -47,16 +47,16 @@ end
 
 local function join(a, b) return table.move(b, 1, #b, #a + 1, table.move(a, 1, #a, 1, {})) end
 
--- {problem=, prompt ids, prefix ids, key} of what the caller gave
+-- {problem=, prompt= ids, prefix= ids, ids= both, key=} of what the caller gave
 local function read(tok, given, i)
   if type(given) == "string" then given = { prompt = given } end
   if type(given) ~= "table" then fail(i, ("is a %s, expected {problem=, ids=}"):format(type(given))) end
   local prompt = given.prompt or given.problem and given.problem.text
   if prompt == nil then fail(i, "has neither prompt nor problem") end
-  local prefix = given.ids or {}
-  local ids = join(prompt_ids(tok, prompt, i), prefix)
+  local before, prefix = prompt_ids(tok, prompt, i), given.ids or {}
+  local ids = join(before, prefix)
   local answer = given.problem and given.problem.answer
-  return { problem = given.problem, prefix = prefix, ids = ids,
+  return { problem = given.problem, prompt = before, prefix = prefix, ids = ids,
     key = table.concat(ids, " ") .. (answer ~= nil and "|" .. tostring(answer) or "") }
 end
 
@@ -141,12 +141,18 @@ end
 
 -- ---- sampling and judging ----
 
+-- what ids add to the text of those before them, as model:generate has it
+local function text_after(tok, before, ids)
+  local start, all = tok:decode(before, { skip_special = true }), tok:decode(join(before, ids), { skip_special = true })
+  return all:sub(1, #start) == start and all:sub(#start + 1) or tok:decode(ids, { skip_special = true })
+end
+
 local function judge(tok, task, prefix, sample)
   if not (task and prefix.problem) then return end
   local text = sample.text
   if #prefix.prefix > 0 then
-    text = sample.finish == "stop" and tok:decode(prefix.prefix, { skip_special = true }) .. text
-      or tok:decode(join(prefix.prefix, sample.ids), { skip_special = true })
+    text = sample.finish == "stop" and text_after(tok, prefix.prompt, prefix.prefix) .. text
+      or text_after(tok, prefix.prompt, join(prefix.prefix, sample.ids))
   end
   local verdict = task:verify(prefix.problem, text)
   sample.correct = verdict.correct and sample.finish ~= "length"
@@ -178,10 +184,10 @@ local function fill(model, wanted, cache, o)
   cache:flush()
 end
 
-local function copy(tok, sample)
+local function copy(tok, prefix, sample)
   local text = sample.text
   if not text and tok then
-    text = tok:decode(sample.ids, { skip_special = true })
+    text = text_after(tok, prefix.ids, sample.ids)
     if sample.bytes then text = text:sub(1, sample.bytes) end
   end
   return { ids = table.move(sample.ids, 1, #sample.ids, 1, {}), text = text, finish = sample.finish,
@@ -219,7 +225,7 @@ return function(model, prefixes, o)
   for i, p in ipairs(read_ones) do
     out[i] = {}
     for k, one in ipairs(cache.entries[p.key]) do
-      local sample = copy(model.tokenizer, one)
+      local sample = copy(model.tokenizer, p, one)
       if not cache.verdicts then judge(model.tokenizer, o.task, p, sample) end
       out[i][k] = sample
       if asked[p.key] then

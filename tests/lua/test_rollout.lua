@@ -78,6 +78,27 @@ check.test("the cache gives the same samples and counts, and grows", function()
   check.eq(plain(c[1]), plain(a[4]))
 end)
 
+check.test("texts from the cache are those that were sampled, with a tokenizer that drops a leading space", function()
+  local data = os.getenv "POFIT_TESTDATA"
+  if not data then return check.skip("texts from the cache", "POFIT_TESTDATA is not set") end
+  local stories = pf.model.load(data .. "/data/stories260K/stories260K.gguf")
+  local o = { n = 8, max_tokens = 30, seed = 5, stop = "the", cache = dir .. "/stories", quiet = true }
+  local prompt = stories.tokenizer:encode("Tom and Lily")
+  local went = stories.tokenizer:encode("went", { special = false })
+  local starts_at = { { prompt = prompt }, { prompt = prompt, ids = went } }
+  local first, again = pf.rollout(stories, starts_at, o), pf.rollout(stories, starts_at, o)
+  check.eq(again, first)
+  check.ok(first[1][1].text:find "^ ", "no leading space in " .. first[1][1].text)
+  local judged = {}
+  o.task = { verify = function(_, _, text)
+    judged[#judged + 1] = text
+    return { correct = false }
+  end }
+  starts_at = { { problem = { text = "Tom and Lily" }, ids = went } }
+  local samples = pf.rollout(stories, starts_at, o)[1]
+  for k, text in ipairs(judged) do check.eq(text, " went" .. samples[(k - 1) % 8 + 1].text) end
+end)
+
 check.test("another seed, option, model or task has a file of its own", function()
   local n = #files()
   for i, o in ipairs { { seed = 2 }, { n = 5 }, { temperature = 0.5 }, { max_tokens = 31 }, { stop = ";" } } do
