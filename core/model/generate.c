@@ -174,6 +174,11 @@ static pf_tensor *gen_logits(gen_run *g, pf_tensor *hidden, const int64_t *row, 
     return logits;
 }
 
+static pf_status gen_nonfinite(const gen_run *g) {
+    return pfi_fail(g->ctx, PF_NONFINITE, "generate: the model's logits are not finite%s",
+                    g->o->kv == PF_F16 ? " with keys and values in float16, which ends at 65504; try float32" : "");
+}
+
 /* Draw the next token of the samples in flight from rows of hidden states; those that end are finished and leave a hole
  * (list NULL). */
 static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row) {
@@ -189,7 +194,7 @@ static pf_status gen_draw(gen_run *g, pf_tensor *hidden, const int64_t *row) {
     }
     for (int64_t i = 0; s == PF_OK && i < n; i++) {
         bool done;
-        if (!(logp[i] <= 0)) s = pfi_fail(g->ctx, PF_NONFINITE, "generate: the model's logits are not finite");
+        if (!(logp[i] <= 0)) s = gen_nonfinite(g);
         if (s == PF_OK) s = gen_take(g, &g->seq[i], id[i], logp[i], &done);
         if (s == PF_OK && done) s = gen_finish(g, &g->seq[i]);
     }

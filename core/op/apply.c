@@ -210,17 +210,27 @@ static pf_tensor *apply_compute(pfi_call *c) {
     return NULL;
 }
 
-pf_status pfi_call_again(pf_tensor *t) {
+static pf_status apply_again(pf_tensor *t) {
     if (t->st || !t->node || !t->node->cheap) return pfi_alive(t);
     pfi_call *c = t->node;
     const bool again = c->ctx->again;
     for (int i = 0; i < c->n_in; i++)
-        if (c->in[i]) PF_TRY(pfi_alive(c->in[i]));
+        if (c->in[i]) PF_TRY(pfi_call_read(c, i));
     PF_TRY(pfi_tensor_refill(t));
     c->ctx->again = true;
     pf_status s = apply_forward(c, t);
     c->ctx->again = again;
     return s;
+}
+
+/* no deeper than two: what is made again is made of what stays */
+pf_status pfi_call_read(const pfi_call *c, int i) {
+    const pf_tensor *x = c->in[i];
+    PF_TRY(apply_again(c->in[i]));
+    if (x->st->version == c->version[i]) return PF_OK;
+    return pfi_fail(c->ctx, PF_STATE,
+                    "backward: %s%s, which %s has read, was written over between forward and backward",
+                    x->name[0] ? "parameter " : "a tensor", x->name, c->op->info.name);
 }
 
 /* The type of an application is that of its first real tensor. */
@@ -241,6 +251,7 @@ static void apply_record(pfi_call *c) {
     for (int i = 0; i < c->n_in; i++) {
         if (!c->in[i]) continue;
         c->in[i]->histories++;
+        c->version[i] = c->in[i]->st ? c->in[i]->st->version : 0;
         if (!(c->unread >> i & 1)) c->in[i]->readers++;
         if (c->in[i]->node && c->in[i]->node->cheap) c->cheap = false;
     }

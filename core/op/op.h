@@ -22,11 +22,12 @@ struct pfi_call {
     int layer;                    /* ctx->layer when it was applied */
     pf_tensor *in[PF_MAX_INPUTS]; /* tensors in the order of the parameters; NULL for an optional one left out */
     int n_in;
-    bool wants[PF_MAX_INPUTS]; /* this input needs a gradient; known from the shape stage on */
-    unsigned unread;           /* the operation's; the shape stage may add what these wishes leave unread */
-    bool recorded;             /* it is a history, and in[k] counts it */
-    bool cheap;                /* as PFI_CHEAP says; its inputs are none that are made again themselves */
-    double num[PF_MAX_PARAMS]; /* other parameters in their order; NaN for an optional one without default */
+    long version[PF_MAX_INPUTS]; /* of the inputs' storage, as forward read it */
+    bool wants[PF_MAX_INPUTS];   /* this input needs a gradient; known from the shape stage on */
+    unsigned unread;             /* the operation's; the shape stage may add what these wishes leave unread */
+    bool recorded;               /* it is a history, and in[k] counts it */
+    bool cheap;                  /* as PFI_CHEAP says; its inputs are none that are made again themselves */
+    double num[PF_MAX_PARAMS];   /* other parameters in their order; NaN for an optional one without default */
     int64_t shape_arg[PF_MAX_DIMS];
     int n_shape_arg; /* of the PF_KIND_SHAPE parameter */
     /* from the shape stage */
@@ -119,8 +120,9 @@ pf_tensor *pfi_apply(pf_ctx *ctx, const char *name, pf_tensor *const *in, const 
 /* tell the observer of an application, y its result, that began at start */
 void pfi_call_observed(pfi_call *c, const pf_tensor *y, bool backward, double start);
 void pfi_call_free(pfi_call *c); /* drops the inputs and what was saved */
-/* the values of a result that let go of them, made again if its operation is cheap. err NOMEM, else as pfi_alive */
-pf_status pfi_call_again(pf_tensor *t);
+/* have the values of input i as forward read them, made again if it let go of them and its operation is cheap.
+ * err NOMEM, STATE (written over since), else as pfi_alive */
+pf_status pfi_call_read(const pfi_call *c, int i);
 
 /* tape.c: let go of y's history; backward makes it again from x (NULL: from leaves alone). a is taken over, in any
  * case. The gradients have the same bits as if the history had been kept. err NOMEM */

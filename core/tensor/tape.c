@@ -169,7 +169,7 @@ static pf_status tape_places(pfi_call *c, int heir) {
         c->fresh[i] = false;
         if (!c->in[i]) continue;
         if (!(c->unread >> i & 1)) {
-            PF_TRY(pfi_call_again(c->in[i]));
+            PF_TRY(pfi_call_read(c, i));
             c->x[i] = pfi_data(c->in[i]);
         }
         if (!c->wants[i] || i == heir) continue;

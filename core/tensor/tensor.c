@@ -91,7 +91,7 @@ static pf_tensor *tensor_shell(pf_ctx *ctx, pf_dtype dtype, int nd, const int64_
 static pfi_storage *storage_new(pf_ctx *ctx, void *data, size_t bytes, void (*release)(void *), void *ud) {
     pfi_storage *st = pfi_calloc(ctx, 1, sizeof *st);
     if (!st) return NULL;
-    *st = (pfi_storage){ctx, 1, data, bytes, release, ud};
+    *st = (pfi_storage){.ctx = ctx, .refs = 1, .data = data, .bytes = bytes, .release = release, .ud = ud};
     if (!release) st->data = pfi_alloc_data(ctx, bytes);
     if (!st->data) {
         pfi_free(ctx, st);
@@ -302,6 +302,7 @@ pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n) {
                 return pfi_fail(t->ctx, PF_TYPE, "value %zu is %g, an int32 tensor needs whole numbers", i + 1,
                                 values[i]);
     for (size_t i = 0; i < n; i++) pfi_set(t, i, values[i]);
+    t->st->version++;
     return PF_OK;
 }
 

@@ -14,6 +14,7 @@ typedef struct pfi_storage {
     size_t bytes;
     void (*release)(void *ud);
     void *ud;
+    long version; /* how often it was written over */
 } pfi_storage;
 
 struct pf_tensor {
@@ -23,8 +24,7 @@ struct pf_tensor {
     int nd;
     int64_t dim[PF_MAX_DIMS], stride[PF_MAX_DIMS]; /* strides in elements */
     int64_t offset;                                /* first element in the storage */
-    pfi_storage
-        *st; /* NULL once its step has ended, nobody will read it, or backward makes it again (pfi_call_again) */
+    pfi_storage *st; /* NULL once its step has ended, nobody will read it, or backward makes it again (pfi_call_read) */
     bool needs_grad;
     pf_tensor *grad; /* contiguous, same shape and type */
     pfi_call *node;  /* what made it; NULL for a leaf */

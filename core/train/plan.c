@@ -3,6 +3,8 @@
  * steps. */
 #include "train/plan.h"
 
+#include <math.h>
+
 enum { PLAN_ROUND = 4 << 20, PLAN_STEP = 64, PLAN_LEAST = 256, PLAN_MOST = 1 << 20 };
 
 typedef struct plan_work {
@@ -98,7 +100,7 @@ pf_status pfi_train_plan(pf_trainer *t, const pfi_plan_asked *asked, pfi_plan *o
             "%.0f MiB of memory are too little: training takes %.0f MiB at least, with all layers computed "
             "again and sequences one by one (weights %.0f, optimizer %.0f, gradients %.0f MiB, the program and what it "
             "holds beside them %.0f MiB)",
-            plan_mib(asked->memory), plan_mib(plan_part(&w, w.largest.longest, t->model->config.layers) + (1 << 20)),
+            plan_mib(asked->memory), ceil(plan_mib(plan_part(&w, w.largest.longest, t->model->config.layers))),
             plan_mib(mapped + owned), plan_mib(o), plan_mib(gradients), plan_mib(base - mapped - owned - o));
     out->weights = mapped + owned;
     out->optimizer = o;

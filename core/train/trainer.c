@@ -222,6 +222,7 @@ static void trainer_update(const pf_trainer *t, pfi_train_item *item, double sca
     bool f32 = w->dtype == PF_F32;
     lr *= item->lr_scale;
     item->updates++;
+    w->st->version++;
     if (item->m_scale && f32)
         pfk_adamw8_f32(threads, pfi_data(w), m, pfi_f32(item->m_scale), v, pfi_f32(item->v_scale), g, n, scale, lr,
                        o->beta1, o->beta2, o->eps, item->weight_decay, item->updates);

@@ -46,7 +46,14 @@ static const char *const tensor_types[] = {"float32", "float64", "int32", "bfloa
 pf_dtype lpf_check_dtype(lua_State *L, const char *name) {
     for (int i = 0; tensor_types[i]; i++)
         if (strcmp(tensor_types[i], name) == 0) return (pf_dtype)i;
-    lpf_error(L, "there is no type \"%s\"; it is one of: float32 float64 int32", name);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 0; tensor_types[i]; i++) {
+        luaL_addstring(&b, " ");
+        luaL_addstring(&b, tensor_types[i]);
+    }
+    luaL_pushresult(&b);
+    lpf_error(L, "there is no type \"%s\"; it is one of:%s", name, lua_tostring(L, -1));
     return PF_F32;
 }
 

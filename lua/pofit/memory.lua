@@ -20,8 +20,8 @@ local UNITS <const> = { [""] = 1, B = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T =
 function M.bytes(text)
   local number, unit = tostring(text):match "^%s*([%d.]+e?%d*)%s*(%a*)%s*$"
   local n = tonumber(number) and UNITS[unit:upper()] and tonumber(number) * UNITS[unit:upper()]
-  if not n or n < 1 or n >= 2 ^ 62 then
-    core.refuse(("--memory %s: expected a size like 4GiB, 4G or 500MB"):format(tostring(text)))
+  if not n or n < 2 ^ 20 or n >= 2 ^ 62 then
+    core.refuse(("--memory %s: expected a size like 4GiB, 4G or 500MB, of 1 MiB at least"):format(tostring(text)))
   end
   return math.floor(n)
 end

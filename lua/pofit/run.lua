@@ -97,8 +97,8 @@ function M.open(opt)
   return run
 end
 
--- an option that was left open is nil
-local function as_json(value) return value == nil and "null" or json.encode(value) end
+-- an option that was left open is nil, and null in the file
+local function as_text(value) return (value == nil or value == json.null) and "not given" or json.encode(value) end
 
 -- options that a resumed run may change: for "memory", the plan tells whether the result stays the same
 local CHANGEABLE <const> = { threads = true, memory = true }
@@ -110,9 +110,10 @@ function M.check_config(run)
   local old = json.decode(sys.read(path), path)
   for _, pair in ipairs(options.list(run.opt)) do
     local name, value = pair[1], pair[2]
-    if not CHANGEABLE[name] and as_json(old[name]) ~= as_json(value) then
-      core.refuse(("--%s is %s, but %s was started with %s; resume with the same options"):format(
-        name, as_json(value), run.dir, as_json(old[name])))
+    local was, is = as_text(old[name]), as_text(value)
+    if not CHANGEABLE[name] and was ~= is then
+      core.refuse(("--%s is %s, but when %s was started it was %s; resume with the same options"):format(name, is, run.dir,
+        was))
     end
   end
   run.memory_before = old.memory ~= json.null and old.memory or nil

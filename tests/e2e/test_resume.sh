@@ -40,7 +40,7 @@ if [ "$status" != 0 ]; then
     [ "$status" = 130 ] || { cat err; fail "status $status after Ctrl-C, expected 130"; }
     grep -q -- '--resume' err || { cat err; fail "the message does not say how to resume"; }
     [ -e runs/broken/checkpoint.zst ] || fail "no checkpoint after Ctrl-C"
-    fails 1 'was started with' dpo --name broken --resume --lr 0.5
+    fails 1 'was started it was' dpo --name broken --resume --lr 0.5
     dpo --name broken --resume
 fi
 same runs/whole/metrics.jsonl runs/broken/metrics.jsonl

@@ -9,10 +9,10 @@ local MIB <const> = 2 ^ 20
 check.test("sizes", function()
   for text, n in pairs { ["4GiB"] = 4 << 30, ["4G"] = 4 << 30, ["4g"] = 4 << 30, ["500MB"] = 500000000,
     ["1.5 MiB"] = 1572864,
-    ["2e9"] = 2000000000, ["1000000"] = 1000000, ["8KiB"] = 8192 } do
+    ["2e9"] = 2000000000, ["1048576"] = 1048576, ["8192KiB"] = 8388608 } do
     check.eq(memory.bytes(text), n)
   end
-  for _, text in ipairs { "", "4 apples", "GiB", "-4G", "0", "1e40", "4.5.6G" } do
+  for _, text in ipairs { "", "4 apples", "GiB", "-4G", "0", "1e40", "4.5.6G", "5" } do
     check.fails("expected a size like 4GiB", memory.bytes, text)
   end
 end)

@@ -2,6 +2,22 @@
 local check = dofile((arg[0]:match("^.*/") or "") .. "check.lua")
 local pf = require "pofit"
 
+check.test("what backward reads must not be written over after forward", function()
+  for _, held in ipairs { true, false } do
+    local x, w = pf.tensor({ 1, 2 }, { grad = true }), pf.tensor({ 3, 4 }, { grad = true })
+    local s = x * w
+    local loss = (s * s):sum()
+    s = held and s or nil
+    collectgarbage()
+    w:copy_ { 10, 10 }
+    check.fails("which mul has read, was written over between forward and backward", loss.backward, loss)
+    loss = ((x + w) * x):sum()
+    w:copy_ { 3, 4 } -- which a sum does not read
+    loss:backward()
+    check.eq(w.grad:totable(), { 1.0, 2.0 })
+  end
+end)
+
 check.test("nested tables become tensors and come back", function()
   local x = pf.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
   check.eq(x.shape, { 2, 3 })
