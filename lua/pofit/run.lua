@@ -112,8 +112,8 @@ function M.check_config(run)
     local name, value = pair[1], pair[2]
     local was, is = as_text(old[name]), as_text(value)
     if not CHANGEABLE[name] and was ~= is then
-      core.refuse(("--%s is %s, but when %s was started it was %s; resume with the same options"):format(name, is, run.dir,
-        was))
+      core.refuse(("--%s is %s, but when %s was started it was %s; resume with the same options"):format(name, is,
+        run.dir, was))
     end
   end
   run.memory_before = old.memory ~= json.null and old.memory or nil

@@ -29,8 +29,8 @@ local function settings(o)
     if s[name] == nil then core.raise(("pf.train needs %s="):format(name)) end
   end
   if type(s.loss) ~= "function" then
-    core.raise(("pf.train: loss must be a function(model, batch) -> loss, metrics, got a %s; pf.loss has the losses that it "
-      .. "may return"):format(type(s.loss)))
+    core.raise(("pf.train: loss must be a function(model, batch) -> loss, metrics, got a %s; pf.loss has losses that "
+      .. "it may return"):format(type(s.loss)))
   end
   local fail = s.run and core.refuse or core.raise -- what a run does comes from its options
   s.steps = s.steps or math.ceil((s.epochs or 1) * s.data.n / (s.batch * s.accumulate))
