@@ -5,14 +5,11 @@ local pf = require "pofit"
 check.test("what backward reads must not be written over after forward", function()
   for _, held in ipairs { true, false } do
     local x, w = pf.tensor({ 1, 2 }, { grad = true }), pf.tensor({ 3, 4 }, { grad = true })
-    local kept = {}
-    local function loss_of(product)
-      if held then kept[1] = product end
-      return (product * product):sum()
-    end
-    local loss = loss_of(x * w)
+    local function loss_of(product) return (product * product):sum(), held and product end
+    local loss, product = loss_of(x * w)
     collectgarbage()
     w:copy_ { 10, 10 }
+    check.eq(product and product.shape, held and { 2 })
     check.fails("which mul has read, was written over between forward and backward", loss.backward, loss)
     loss = ((x + w) * x):sum()
     w:copy_ { 3, 4 } -- which a sum does not read
