@@ -141,8 +141,7 @@ PF_API size_t pf_tensor_numel(const pf_tensor *t);
 /* copy out to n doubles in row order. err SHAPE if n differs, STATE if the tensor's step has ended */
 PF_API pf_status pf_tensor_read(const pf_tensor *t, double *out, size_t n);
 /* copy in; backward then refuses histories that have read the old values. err as read, STATE for a tensor that an
- * operation made with gradients on, TYPE for an integer tensor and a
- * value that is none */
+ * operation made with gradients on, TYPE for an integer tensor and a value that is none */
 PF_API pf_status pf_tensor_write(pf_tensor *t, const double *values, size_t n);
 /* the single value of a one-element tensor. err SHAPE, STATE; NaN on failure */
 PF_API double pf_tensor_item(const pf_tensor *t);

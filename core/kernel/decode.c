@@ -10,7 +10,7 @@ enum { DECODE_PANEL = 24, DECODE_TASKS = 16 };
 
 /* ---- products ---- */
 
-static bool decode_reads(pf_dtype type) { return type == PF_F32 || type == PF_BF16; }
+static bool decode_reads(pf_dtype type) { return type == PF_F32 || type == PF_BF16 || type == PF_F16; }
 
 static bool decode_narrows(const pfk_vector *use, pf_dtype compute, pf_dtype type) {
     return compute == PF_BF16 && type == PF_BF16 && use->product_bf16;
@@ -43,7 +43,7 @@ void pfk_linear_rows(int set, int threads, pf_dtype compute, float *y, const flo
                 pfk_widen_f32(type, panel, wide, n * in);
                 panel = wide;
             }
-            use->product(y + from, out, x, in, in, panel, in, type == PF_BF16 ? PF_BF16 : PF_F32, rows, n);
+            use->product(y + from, out, x, in, in, panel, in, decode_reads(type) ? type : PF_F32, rows, n);
         }
     }
 }

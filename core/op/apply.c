@@ -251,7 +251,7 @@ static void apply_record(pfi_call *c) {
     for (int i = 0; i < c->n_in; i++) {
         if (!c->in[i]) continue;
         c->in[i]->histories++;
-        c->version[i] = c->in[i]->st ? c->in[i]->st->version : 0;
+        c->version[i] = c->in[i]->st->version;
         if (!(c->unread >> i & 1)) c->in[i]->readers++;
         if (c->in[i]->node && c->in[i]->node->cheap) c->cheap = false;
     }
