@@ -346,7 +346,7 @@ static void main_short_spin(char **argv) {
 static void main_keep_memory(void) {
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, -1);
 #endif
 }
 
