@@ -56,13 +56,19 @@ static pf_tensor *layer_part(layer_scope *s, pf_tensor *x, int dim, int64_t at, 
     return scope_op(s, "contiguous", &part, NULL, NULL, 0);
 }
 
+/* the same for all layers of a kind: the first that turns makes them. Owned by the run. */
+static pf_tensor *run_angles(pfi_run *r, int which) {
+    const pfi_rope *rope = &r->m->config.rope[which];
+    pf_tensor *in[] = {r->m->freq[which][r->is_long && rope->original], r->position};
+    if (!r->angles[which]) r->angles[which] = pfi_apply(r->m->ctx, "rope_angles", in, &rope->factor, NULL, 0);
+    return r->angles[which];
+}
+
 static pf_tensor *layer_rope(layer_scope *s, pf_tensor *x) {
-    const pf_model *m = s->m;
-    const int flags = m->config.layer[s->layer], which = flags & PFI_LAYER_LOCAL ? 1 : 0;
-    const pfi_rope *rope = &m->config.rope[which];
-    if (flags & PFI_LAYER_STILL || !rope->channels) return x;
-    pf_tensor *freq = m->freq[which][s->run->is_long && rope->original];
-    return scope_op(s, "rope", (pf_tensor *[]){x, s->run->position, freq}, (double[]){1, rope->factor}, NULL, 0);
+    const pfi_config *c = &s->m->config;
+    const int flags = c->layer[s->layer], which = flags & PFI_LAYER_LOCAL ? 1 : 0;
+    if (flags & PFI_LAYER_STILL || !c->rope[which].channels) return x;
+    return scope_op(s, "rope_turn", (pf_tensor *[]){x, run_angles(s->run, which)}, NULL, NULL, 0);
 }
 
 /* q[T, H, D], k[T, G, D] and v[T, G, D] of h */
@@ -185,6 +191,11 @@ pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token) {
     pf_tensor *h = run_norm(m, x, &m->norm);
     pf_tensor_free(x);
     return h;
+}
+
+void pfi_run_close(pfi_run *r) {
+    pf_tensor_free(r->position);
+    for (int i = 0; i < PFI_COUNT(r->angles); i++) pf_tensor_free(r->angles[i]);
 }
 
 double pfi_attention_scale(const pfi_config *c) {

@@ -9,8 +9,9 @@
 typedef struct pfi_run pfi_run;
 struct pfi_run {
     pf_model *m;
-    pf_tensor *position; /* [T] */
-    bool is_long;        /* the sequences turn by the frequencies for long ones */
+    pf_tensor *position;  /* [T] */
+    pf_tensor *angles[2]; /* that a layer of each kind of config.rope turned by; NULL so far */
+    bool is_long;         /* the sequences turn by the frequencies for long ones */
     /* x[T, in] to [T, out] */
     pf_tensor *(*linear)(pfi_run *r, pf_tensor *x, const pfi_linear *l);
     /* q[T, H, D], k and v[T, G, D] of a layer to [T, H, D] */
@@ -25,6 +26,8 @@ struct pfi_run {
 
 /* hidden states [T, C] after the last norm for token[T]. Owned by caller. err NOMEM, RANGE */
 pf_tensor *pfi_run_hidden(pfi_run *r, pf_tensor *token);
+
+void pfi_run_close(pfi_run *r); /* gives up its tensors */
 
 /* what attention in a layer does besides: the scale of its scores, and its window (0: none) */
 double pfi_attention_scale(const pfi_config *c);

@@ -53,7 +53,7 @@ static int64_t need_attention(const pf_model *m, const pfi_layer *l, int64_t lay
                          : need_linear(m, &l->q, read, made) + need_linear(m, &l->k, read, made) +
                                need_linear(m, &l->v, true, made);
     if (normed) n += c->heads + c->kv_heads + (made ? A + K : 0);
-    if (turned) n += A + K + 2 * turned;
+    if (turned) n += A + K;
     return n + A + c->heads + need_out(m, l, made);
 }
 
@@ -184,8 +184,16 @@ static size_t need_input(const need *n, int64_t recompute) {
     return (size_t)(rows * n->load.nodes * m->config.hidden) * need_real(n);
 }
 
+/* the angles that layers turn by, of both kinds */
+static size_t need_angles(const need *n) {
+    int64_t turned[2] = {0};
+    for (int64_t i = 0; i < n->m->config.layers; i++)
+        turned[n->m->config.layer[i] & PFI_LAYER_LOCAL ? 1 : 0] |= need_turned(&n->m->config, i);
+    return (size_t)((turned[0] + turned[1]) * n->load.nodes) * need_real(n);
+}
+
 static size_t need_kept(const need *n, int64_t recompute) {
-    size_t sum = need_input(n, recompute);
+    size_t sum = need_input(n, recompute) + need_angles(n);
     for (int64_t i = 0; i < n->m->config.layers; i++) sum += need_held(n, i, recompute);
     return sum;
 }

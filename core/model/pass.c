@@ -153,6 +153,6 @@ pf_tensor *pfi_pass_hidden(pfi_pass *p, const pfi_rows *r) {
     pf_tensor *h = a.scores && token && a.run.position ? pfi_run_hidden(&a.run, token) : NULL;
     pfi_free(p->ctx, a.scores);
     pf_tensor_free(token);
-    pf_tensor_free(a.run.position);
+    pfi_run_close(&a.run);
     return h;
 }

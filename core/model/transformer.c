@@ -29,7 +29,7 @@ static void forest_drop(pfi_run *r) {
     forest_run *f = (forest_run *)r;
     if (--f->holds > 0) return;
     pf_model *m = r->m;
-    pf_tensor_free(r->position);
+    pfi_run_close(r);
     pf_tensor_free(f->start);
     pf_tensor_free(f->parent);
     pfi_free(m->ctx, f);
@@ -46,8 +46,15 @@ static pf_tensor *forest_hidden(pf_model *m, bool is_long, pf_tensor *token, pf_
     forest_run *f = pfi_calloc(m->ctx, 1, sizeof *f);
     if (!f) return NULL;
     pfi_adapter_begin(m);
-    *f = (forest_run){.run = {pf_model_retain(m), pf_tensor_retain(position), is_long, forest_linear, forest_attention,
-                              m->recompute, forest_hold, forest_drop, forest_begin},
+    *f = (forest_run){.run = {.m = pf_model_retain(m),
+                              .position = pf_tensor_retain(position),
+                              .is_long = is_long,
+                              .linear = forest_linear,
+                              .attention = forest_attention,
+                              .recompute = m->recompute,
+                              .hold = forest_hold,
+                              .drop = forest_drop,
+                              .begin = forest_begin},
                       .holds = 1,
                       .start = pf_tensor_retain(start),
                       .parent = pf_tensor_retain(parent),

@@ -1,9 +1,9 @@
-#include "op/zip.h"
+#include "op/turn.h"
 
 /* channels that turn, from the first; the rest passes */
 static int64_t rope_channels(const pfi_call *c) { return c->in[2] ? 2 * c->in[2]->dim[0] : c->in[0]->dim[2]; }
 
-/* saved[0]: cosines [T, R/2] and sines [T, R/2], times factor; every head of a token turns by the same angles */
+/* saved[0]: the angles */
 static pf_status rope_shape(pfi_call *c) {
     const pf_tensor *x = c->in[0];
     PF_TRY(pfi_need_ndim(c, 0, 3));
@@ -20,50 +20,14 @@ static pf_status rope_shape(pfi_call *c) {
     return pfi_shape_like(c, 0);
 }
 
-/* out[T, H, D] (+)= x turned forwards or, sign -1, backwards: pairs are (j, j + R/2) */
-static void rope_turn(pfi_call *c, pf_real *out, const pf_real *x, pf_real sign, bool add) {
-    const int64_t T = c->dim[0], H = c->dim[1], D = c->dim[2], R = rope_channels(c), half = R / 2;
-    const pf_real *cosine = c->saved[0], *sine = cosine + T * half;
-    PFI_EACH_OF(c, T * H, D, {
-        const pf_real *co = cosine + i / H * half;
-        const pf_real *si = sine + i / H * half;
-        const pf_real *a = x + i * D;
-        const pf_real *b = a + half;
-        pf_real *p = out + i * D;
-        pf_real *q = p + half;
-        for (int64_t j = R; j < D; j++) out[i * D + j] = add ? out[i * D + j] + x[i * D + j] : x[i * D + j];
-        if (add)
-            for (int64_t j = 0; j < half; j++) {
-                p[j] += a[j] * co[j] - sign * b[j] * si[j];
-                q[j] += b[j] * co[j] + sign * a[j] * si[j];
-            }
-        else
-            for (int64_t j = 0; j < half; j++) {
-                p[j] = a[j] * co[j] - sign * b[j] * si[j];
-                q[j] = b[j] * co[j] + sign * a[j] * si[j];
-            }
-    });
-}
-
 static pf_status rope_forward(pfi_call *c) {
-    const int64_t T = c->dim[0], half = rope_channels(c) / 2;
-    const int32_t *position = c->x[1];
-    const pf_real *given = c->x[2];
-    const double base = c->num[0], factor = c->num[1];
-    pf_real *cosine = c->saved[0], *sine = cosine + T * half;
-    PFI_EACH_OF(c, T * half, 16, {
-        const int64_t j = i % half;
-        const double turn = given ? (double)given[j] : pow(base, -(double)j / (double)half);
-        const double angle = turn * position[i / half];
-        cosine[i] = (pf_real)(cos(angle) * factor);
-        sine[i] = (pf_real)(sin(angle) * factor);
-    });
-    rope_turn(c, c->y, c->x[0], 1, false);
+    turn_angles(c, c->saved[0], c->x[1], c->dim[0], rope_channels(c) / 2, c->x[2], c->num[0], c->num[1]);
+    turn_pairs(c, c->y, c->x[0], c->saved[0], rope_channels(c) / 2, 1, false);
     return PF_OK;
 }
 
 static pf_status rope_backward(pfi_call *c) {
-    rope_turn(c, c->dx[0], c->dy, -1, true);
+    turn_pairs(c, c->dx[0], c->dy, c->saved[0], rope_channels(c) / 2, -1, true);
     return PF_OK;
 }
 

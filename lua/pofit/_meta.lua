@@ -944,6 +944,24 @@ function pf.rope(x, position, base, inv_freq, factor) end
 ---@param factor? number
 ---@return pofit.Tensor
 function Tensor:rope(position, base, inv_freq, factor) end
+---Angles of a rotary position embedding, to turn many tensors by: cosines and sines [2, T, R/2] of position[T] *
+---inv_freq[R/2], times factor. No gradient.
+---@param inv_freq pofit.Tensor|number|table
+---@param position pofit.Tensor|integer[]
+---@param factor? number
+---@return pofit.Tensor
+function pf.rope_angles(inv_freq, position, factor) end
+---Rotary position embedding by given angles[2, T, R/2], as rope_angles makes them: channels j and j + R/2 of x[T, H,
+---D] turn; channels from R on stay as they are.
+---@param x pofit.Tensor|number|table
+---@param angles pofit.Tensor|number|table
+---@return pofit.Tensor
+function pf.rope_turn(x, angles) end
+---Rotary position embedding by given angles[2, T, R/2], as rope_angles makes them: channels j and j + R/2 of x[T, H,
+---D] turn; channels from R on stay as they are.
+---@param angles pofit.Tensor|number|table
+---@return pofit.Tensor
+function Tensor:rope_turn(angles) end
 ---1 / (1 + e^-x), element by element. x any shape.
 ---@param x pofit.Tensor|number|table
 ---@return pofit.Tensor

@@ -43,7 +43,7 @@ local function value_for(g, p)
   if g:int(1, 4) == 1 then return value(g) end
   if p.kind == "constant" and g:int(1, 2) == 1 then return { 1, 0, 1 } end
   if p.kind == "tensor" or p.kind == "constant" then
-    local t = pf.randn(g:pick { { 3 }, { 3 }, { 2, 3 }, { 2, 3, 4 }, {} }, { seed = g:int(1, 99) })
+    local t = pf.randn(g:pick { { 3 }, { 3 }, { 2, 3 }, { 2, 3, 4 }, { 2, 2, 2 }, {} }, { seed = g:int(1, 99) })
     if p.kind == "tensor" then t.requires_grad = true end
     return t
   end
