@@ -1,8 +1,8 @@
 /* Memory through the context's allocator, with sizes kept in front of each block so that freeing needs none. A training
  * step frees and asks for the same large blocks again and again: they wait here, so that the system does not have to
  * clear the pages of each anew. Where none of those that wait fits, all go back: kept beside the new sizes they would
- * leave gaps that nothing fills. What is in use and what waits are together never more than was in use at the peak
- * since the last pfi_trim. */
+ * leave gaps that nothing fills, unless large blocks come from the system one by one. What is in use and what waits are
+ * together never more than was in use at the peak since the last pfi_trim. */
 #include "base/base.h"
 
 /* Stands right before the pointer handed out. raw: distance back to the allocator's own pointer. */
@@ -70,7 +70,7 @@ void pfi_trim(pf_ctx *ctx) {
 
 static void *alloc_new(pf_ctx *ctx, size_t total, size_t align) {
     const size_t high = PFI_MAX(ctx->high, ctx->used + total);
-    alloc_shrink(ctx, total < ALLOC_LARGE ? high - ctx->used - total : 0);
+    alloc_shrink(ctx, total < ALLOC_LARGE || ctx->mapped ? high - ctx->used - total : 0);
     char *raw = ctx->a.realloc_fn(ctx->a.ud, NULL, 0, total);
     if (!raw && ctx->waiting) {
         alloc_shrink(ctx, 0);

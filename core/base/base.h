@@ -28,6 +28,7 @@ struct pf_ctx {
     size_t used, peak; /* bytes in use now, and at most so far */
     size_t high;       /* at most since pfi_trim */
     bool reuse;        /* large blocks that are freed wait to be used again */
+    bool mapped;       /* they come from the system one by one, and leave no gaps */
     size_t waiting;    /* bytes of those */
     void *waits[PFI_CLASSES];
     long holds; /* the caller's one and one per living object */

@@ -265,9 +265,10 @@ static int core_memory_high(lua_State *L) {
 /* memory_limited(): what is held should be what is in use, at the price of page faults. All that waits is given back;
  * large blocks come from the system and go back to it, so that they leave no gaps. */
 static int core_memory_limited(lua_State *L) {
-    pfi_trim(lpf_ctx(L));
+    pf_ctx *ctx = lpf_ctx(L);
+    pfi_trim(ctx);
 #ifdef M_MMAP_THRESHOLD
-    mallopt(M_MMAP_THRESHOLD, CORE_MAPPED);
+    ctx->mapped = mallopt(M_MMAP_THRESHOLD, CORE_MAPPED);
     malloc_trim(0);
 #endif
     return 0;

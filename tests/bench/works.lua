@@ -50,12 +50,6 @@ for _, held in ipairs { { 128, "1460MiB" }, { 384, "2000MiB" } } do
     optimizer = "adamw_8bit", memory = memory })
 end
 
-for _, prompt in ipairs { 128, 384 } do
-  add(("dpo full float32 %d+128 (2 pairs in adamw_8bit)"):format(prompt), { kind = "dpo", mode = "full",
-    dtype = "float32", prompts = 2, prompt = prompt, answers = 2, answer = 128, long = true, peers = { "trl" },
-    optimizer = "adamw_8bit" })
-end
-
 -- ---- the other methods ----
 
 add("aft lora float32 (1 prompt x 8)", { kind = "aft", mode = "lora", dtype = "float32", prompts = 1, prompt = 192,
