@@ -119,7 +119,8 @@ $(B)/gen/flags: FORCE
 GEN := $(B)/gen/pf_ops.inc $(B)/gen/pf_families.inc $(B)/gen/flags
 
 # kernels may fuse multiply and add; elsewhere two compilers must agree, and stored weights mean the same everywhere
-KERNEL_FLAGS = $(if $(filter core/kernel/%,$(filter-out core/kernel/quant.c,$<)),-ffp-contract=fast)
+# Nobody reads errno: while the compiler keeps it for sqrt, loops over it are scalar.
+KERNEL_FLAGS = $(if $(filter core/kernel/%,$<),-fno-math-errno $(if $(filter-out core/kernel/quant.c,$<),-ffp-contract=fast))
 
 $(B)/obj/%.f32.o: %.c $(GEN) $(HEADERS)
 	$(Q)mkdir -p $(@D)

@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+/* sums and the like that advance together, so that they are vector code */
+enum { OPTIM_LANES = 16 };
+
 /* what all elements share */
 typedef struct optim_adamw {
     pf_real keep, scale, eps, b1, c1, b2, c2, rate, root;
@@ -10,11 +13,12 @@ typedef struct optim_adamw {
 
 static PFK_CLONES void optim_adamw_block(const optim_adamw *o, pf_real *w, pf_real *m, pf_real *v, const pf_real *g,
                                          int64_t n) {
+    for (int64_t i = 0; o->keep != 1 && i < n; i++) w[i] *= o->keep;
     for (int64_t i = 0; i < n; i++) {
         pf_real d = g[i] * o->scale;
         m[i] = o->b1 * m[i] + o->c1 * d;
         v[i] = o->b2 * v[i] + o->c2 * d * d;
-        w[i] = w[i] * o->keep - o->rate * m[i] / (pfr_sqrt(v[i]) / o->root + o->eps);
+        w[i] -= o->rate * m[i] / (pfr_sqrt(v[i]) / o->root + o->eps);
     }
 }
 
@@ -106,14 +110,13 @@ static PFK_CLONES void optim_widen(const optim_map *map, pf_real *x, const uint8
 }
 
 static PFK_CLONES pf_real optim_largest(const pf_real *x, int64_t n) {
-    enum { LANES = 16 };
-    pf_real most[LANES] = {0};
-    for (int64_t at = 0; at < n; at += LANES)
-        for (int64_t k = 0; k < (n - at < LANES ? n - at : LANES); k++) {
+    pf_real most[OPTIM_LANES] = {0};
+    for (int64_t at = 0; at < n; at += OPTIM_LANES)
+        for (int64_t k = 0; k < (n - at < OPTIM_LANES ? n - at : OPTIM_LANES); k++) {
             const pf_real size = x[at + k] < 0 ? -x[at + k] : x[at + k];
             most[k] = size > most[k] ? size : most[k];
         }
-    for (int k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
+    for (int k = 1; k < OPTIM_LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
     return most[0];
 }
 
@@ -164,14 +167,21 @@ void PFK(sgd)(int threads, pf_real *w, pf_real *m, const pf_real *g, int64_t n, 
     }
 }
 
+static PFK_CLONES double optim_squares(const pf_real *x, int64_t n) {
+    double sum[OPTIM_LANES] = {0};
+    for (int64_t at = 0; at < n; at += OPTIM_LANES)
+        for (int64_t k = 0; k < (n - at < OPTIM_LANES ? n - at : OPTIM_LANES); k++)
+            sum[k] += (double)x[at + k] * (double)x[at + k];
+    for (int k = 1; k < OPTIM_LANES; k++) sum[0] += sum[k];
+    return sum[0];
+}
+
 double PFK(sum_squares)(int threads, const pf_real *x, int64_t n, double *block) {
     const int64_t blocks = (n + PFK_BLOCK - 1) / PFK_BLOCK;
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > PFK_WORTH_THREADS)
     for (int64_t b = 0; b < blocks; b++) {
-        const int64_t from = b * PFK_BLOCK, to = from + PFK_BLOCK < n ? from + PFK_BLOCK : n;
-        double sum = 0;
-        for (int64_t i = from; i < to; i++) sum += (double)x[i] * (double)x[i];
-        block[b] = sum;
+        const int64_t from = b * PFK_BLOCK, left = n - from;
+        block[b] = optim_squares(x + from, left < PFK_BLOCK ? left : PFK_BLOCK);
     }
     double total = 0;
     for (int64_t b = 0; b < blocks; b++) total += block[b];

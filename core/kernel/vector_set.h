@@ -35,24 +35,25 @@ VECTOR_INLINE V(vec) V(load_some)(const void *w, int64_t at, int64_t n, pf_dtype
 
 /* ---- sums of lanes ---- */
 
-/* the places in a and b together of the lanes that stand in the first (s 0) or second (s h) half of blocks of 2 h */
-#define VECTOR_HALF_AT(h, s, l) ((l) / (h)*2 * (h) + (l) % (h) + (s))
-#define VECTOR_HALF_OF(h, s, l)                                                                                        \
-    VECTOR_HALF_AT(h, s, l), VECTOR_HALF_AT(h, s, l + 1), VECTOR_HALF_AT(h, s, l + 2), VECTOR_HALF_AT(h, s, l + 3)
+/* Lanes in blocks of h: the places in a and b together of those that stay, every other block of a and the others of b,
+ * and of those that are added to them, from the other half of a pair of blocks. */
+#define VECTOR_STAYS(h, l) ((l) / (h) % 2 ? VECTOR_LANES + (l) : (l))
+#define VECTOR_COMES(h, l) ((l) / (h) % 2 ? VECTOR_LANES + (l) - (h) : (l) + (h))
+#define VECTOR_FOUR(at, h, l) at(h, l), at(h, l + 1), at(h, l + 2), at(h, l + 3)
 #if VECTOR_LANES == 16
-#define VECTOR_HALVES(h, s)                                                                                            \
-    VECTOR_HALF_OF(h, s, 0), VECTOR_HALF_OF(h, s, 4), VECTOR_HALF_OF(h, s, 8), VECTOR_HALF_OF(h, s, 12)
+#define VECTOR_ALL(at, h)                                                                                              \
+    VECTOR_FOUR(at, h, 0), VECTOR_FOUR(at, h, 4), VECTOR_FOUR(at, h, 8), VECTOR_FOUR(at, h, 12)
 #elif VECTOR_LANES == 8
-#define VECTOR_HALVES(h, s) VECTOR_HALF_OF(h, s, 0), VECTOR_HALF_OF(h, s, 4)
+#define VECTOR_ALL(at, h) VECTOR_FOUR(at, h, 0), VECTOR_FOUR(at, h, 4)
 #else
-#define VECTOR_HALVES(h, s) VECTOR_HALF_OF(h, s, 0)
+#define VECTOR_ALL(at, h) VECTOR_FOUR(at, h, 0)
 #endif
 
-/* values in blocks of 2 h lanes become values in blocks of h, those of a before those of b */
+/* pairs of blocks of h lanes become one block, a's the first of two, b's the second: one way over lanes and one mask */
 #define VECTOR_JOIN(h)                                                                                                 \
     VECTOR_INLINE V(vec) V(join##h)(V(vec) a, V(vec) b) {                                                              \
-        return __builtin_shufflevector(a, b, VECTOR_HALVES(h, 0)) +                                                    \
-               __builtin_shufflevector(a, b, VECTOR_HALVES(h, h));                                                     \
+        return __builtin_shufflevector(a, b, VECTOR_ALL(VECTOR_STAYS, h)) +                                            \
+               __builtin_shufflevector(a, b, VECTOR_ALL(VECTOR_COMES, h));                                             \
     }
 VECTOR_JOIN(1)
 VECTOR_JOIN(2)
@@ -63,7 +64,15 @@ VECTOR_JOIN(4)
 VECTOR_JOIN(8)
 #endif
 
-/* out[i] = the sum of the lanes of s[i], halves upon halves; writes whole vectors. n is a constant of the caller */
+/* where fold leaves sum i: the bits of its lane come in the order of the levels */
+VECTOR_INLINE int V(place)(int i) {
+    int lane = 0;
+    for (int bit = 1; bit < VECTOR_LANES; bit *= 2) lane = 2 * lane + (i & bit ? 1 : 0);
+    return i / VECTOR_LANES * VECTOR_LANES + lane;
+}
+
+/* out[place(i)] = the sum of the lanes of s[i], halves upon halves; writes whole vectors. n is a constant of the caller
+ */
 VECTOR_INLINE void V(fold)(float *out, V(vec) * s, const int n) {
     int left = n;
 #define VECTOR_LEVEL(h)                                                                                                \
@@ -83,16 +92,17 @@ VECTOR_INLINE void V(fold)(float *out, V(vec) * s, const int n) {
 }
 
 #undef VECTOR_JOIN
-#undef VECTOR_HALVES
-#undef VECTOR_HALF_OF
-#undef VECTOR_HALF_AT
+#undef VECTOR_ALL
+#undef VECTOR_FOUR
+#undef VECTOR_COMES
+#undef VECTOR_STAYS
 
 /* y[R,O] = the sums */
 VECTOR_INLINE void V(store_sums)(float *y, int64_t ldy, V(vec) * sum, const int R, const int O) {
     float all[VECTOR_TILE + VECTOR_LANES];
     V(fold)(all, sum, R * O);
 #pragma GCC unroll 32
-    for (int i = 0; i < R * O; i++) y[i / O * ldy + i % O] = all[i];
+    for (int i = 0; i < R * O; i++) y[i / O * ldy + i % O] = all[V(place)(i)];
 }
 
 /* ---- product: y[rows,n] = x[rows,in] w[n,in]^T ---- */
