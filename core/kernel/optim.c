@@ -51,10 +51,10 @@ enum { OPTIM_PLACES = 24 * 128 + 1, OPTIM_FIRST = (127 - 24) * 128 };
 
 /* What the codes stand for, in ascending order: of every power of ten from 10^-6 to 1, twice as many values as of the
  * one before, evenly spread; 0; and 1. middle: between a value and the next. least: the first code that a number of a
- * place may get, of negative ones and the others. */
+ * place may get, of the others and then of negative ones. */
 typedef struct optim_map {
     pf_real value[PFK_CODES], middle[PFK_CODES];
-    uint8_t least[2][OPTIM_PLACES];
+    int32_t least[2 * OPTIM_PLACES];
 } optim_map;
 
 static int optim_place(float x) {
@@ -100,12 +100,13 @@ static void optim_map_make(optim_map *map, bool is_signed) {
     for (int k = 0; k + 1 < PFK_CODES; k++) map->middle[k] = (map->value[k] + map->value[k + 1]) / 2;
     map->middle[PFK_CODES - 1] = (pf_real)HUGE_VAL;
     for (int p = 0; p < OPTIM_PLACES; p++) {
-        map->least[0][p] = (uint8_t)optim_nearest(map, (pf_real)optim_start(p));
-        map->least[1][p] = (uint8_t)optim_nearest(map, (pf_real)-optim_start(p + 1));
+        map->least[p] = optim_nearest(map, (pf_real)optim_start(p));
+        map->least[OPTIM_PLACES + p] = optim_nearest(map, (pf_real)-optim_start(p + 1));
     }
 }
 
-static PFK_CLONES void optim_widen(const optim_map *map, pf_real *x, const uint8_t *code, float scale, int64_t n) {
+static PFK_CLONES void optim_widen(const optim_map *restrict map, pf_real *restrict x, const uint8_t *restrict code,
+                                   float scale, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = map->value[code[i]] * (pf_real)scale;
 }
 
@@ -121,15 +122,17 @@ static PFK_CLONES pf_real optim_largest(const pf_real *x, int64_t n) {
 }
 
 /* x / scale to the nearest values; scale: the largest of |x|. least: a code that what is not 0 gets at least */
-static PFK_CLONES void optim_narrow(const optim_map *map, uint8_t *code, float *scale, const pf_real *x, int64_t n,
-                                    int least) {
-    *scale = (float)optim_largest(x, n);
-    const pf_real inverse = *scale > 0 ? 1 / (pf_real)*scale : 0;
+static PFK_CLONES void optim_narrow(const optim_map *restrict map, uint8_t *restrict code, float *scale,
+                                    const pf_real *restrict x, int64_t n, int least) {
+    const float most = (float)optim_largest(x, n);
+    const pf_real inverse = most > 0 ? 1 / (pf_real)most : 0;
+    *scale = most;
     for (int64_t i = 0; i < n; i++) {
         const float y = (float)(x[i] * inverse);
-        int c = map->least[y < 0][optim_place(y)];
-        c += (pf_real)y > map->middle[c];
-        code[i] = (uint8_t)(x[i] != 0 && c < least ? least : c);
+        int32_t c = map->least[optim_place(y) + (y < 0 ? OPTIM_PLACES : 0)];
+        c += (pf_real)y > map->middle[c] ? 1 : 0;
+        c = x[i] != 0 && c < least ? least : c;
+        code[i] = (uint8_t)c;
     }
 }
 

@@ -37,12 +37,11 @@ VECTOR_INLINE V(vec) V(load_some)(const void *w, int64_t at, int64_t n, pf_dtype
 
 /* Lanes in blocks of h: the places in a and b together of those that stay, every other block of a and the others of b,
  * and of those that are added to them, from the other half of a pair of blocks. */
-#define VECTOR_STAYS(h, l) ((l) / (h) % 2 ? VECTOR_LANES + (l) : (l))
-#define VECTOR_COMES(h, l) ((l) / (h) % 2 ? VECTOR_LANES + (l) - (h) : (l) + (h))
+#define VECTOR_STAYS(h, l)    ((l) / (h) % 2 ? VECTOR_LANES + (l) : (l))
+#define VECTOR_COMES(h, l)    ((l) / (h) % 2 ? VECTOR_LANES + (l) - (h) : (l) + (h))
 #define VECTOR_FOUR(at, h, l) at(h, l), at(h, l + 1), at(h, l + 2), at(h, l + 3)
 #if VECTOR_LANES == 16
-#define VECTOR_ALL(at, h)                                                                                              \
-    VECTOR_FOUR(at, h, 0), VECTOR_FOUR(at, h, 4), VECTOR_FOUR(at, h, 8), VECTOR_FOUR(at, h, 12)
+#define VECTOR_ALL(at, h) VECTOR_FOUR(at, h, 0), VECTOR_FOUR(at, h, 4), VECTOR_FOUR(at, h, 8), VECTOR_FOUR(at, h, 12)
 #elif VECTOR_LANES == 8
 #define VECTOR_ALL(at, h) VECTOR_FOUR(at, h, 0), VECTOR_FOUR(at, h, 4)
 #else

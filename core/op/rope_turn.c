@@ -32,7 +32,8 @@ static const pfi_case rope_turn_cases[] = {
     {.dim = {PFI_S3(2, 1, 4), PFI_S2(2, 2)}, .want = PF_SHAPE},
 };
 
-PFI_OP(rope_turn, PFI_PARAMS(rope_turn_params), PFI_CASES(rope_turn_cases), PFI_STAGES(rope_turn),
-       .unread = 1u << 0 | 1u << PFI_RESULT,
-       PFI_DOC("Rotary position embedding by given angles[2, T, R/2], as rope_angles makes them: channels j and j + R/2 "
-               "of x[T, H, D] turn; channels from R on stay as they are."));
+PFI_OP(
+    rope_turn, PFI_PARAMS(rope_turn_params), PFI_CASES(rope_turn_cases), PFI_STAGES(rope_turn),
+    .unread = 1u << 0 | 1u << PFI_RESULT,
+    PFI_DOC("Rotary position embedding by given angles[2, T, R/2], as rope_angles makes them: channels j and j + R/2 "
+            "of x[T, H, D] turn; channels from R on stay as they are."));
