@@ -10,10 +10,10 @@
 #define gemm_blas cblas_sgemm
 #endif
 
-/* Tiles of at most GEMM_ROWS x GEMM_COLS: BLAS packs both sides of every tile again, so large ones cost less. Their
- * number is a multiple of GEMM_PARTS, or of twice that from GEMM_LARGE values of C on, so that threads finish together;
- * it must not depend on the threads. */
-enum { GEMM_ROWS = 512, GEMM_COLS = 768, GEMM_PARTS = 4, GEMM_LARGE = 3 << 18, GEMM_LEAST = 32 };
+/* Tiles of at most GEMM_ROWS x GEMM_COLS, twice as high beside GEMM_HEAVY values of B or more: BLAS packs both sides
+ * of every tile again, so large ones cost less. Their number is a multiple of GEMM_PARTS, or of twice that from
+ * GEMM_LARGE values of C on, so that threads finish together; it must not depend on the threads. */
+enum { GEMM_ROWS = 256, GEMM_COLS = 768, GEMM_HEAVY = 3 << 16, GEMM_PARTS = 4, GEMM_LARGE = 3 << 18, GEMM_LEAST = 32 };
 
 /* Tiles of deep products are narrower: at most GEMM_DEEP values of w, but at least GEMM_THIN columns. Weights in
  * storage types are widened a panel of about GEMM_PANEL values or one tile at a time, by all threads together. */
@@ -31,30 +31,31 @@ static int64_t gemm_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 static bool gemm_wide(int64_t M, int64_t N, int64_t K) { return M * N * K > 64 * PFK_WORTH_THREADS; }
 
-/* what the number of tiles is a multiple of */
-static int64_t gemm_parts(int64_t M, int64_t N, int64_t K) {
-    return !gemm_wide(M, N, K) ? 1 : M * N < GEMM_LARGE ? GEMM_PARTS : 2 * GEMM_PARTS;
+/* the least number of parts, at least parts, whose product with other is a multiple of all; parts itself if that would
+ * cut size too finely */
+static int64_t gemm_even(int64_t size, int64_t parts, int64_t other, int64_t all) {
+    int64_t k = parts;
+    while (k * other % all) k++;
+    return size / k < GEMM_LEAST ? parts : k;
 }
 
 static int64_t gemm_most_cols(int64_t K) {
     return gemm_max(gemm_min(GEMM_DEEP / gemm_max(K, 1) / 16 * 16, GEMM_COLS), GEMM_THIN);
 }
 
-/* of all cuts into parts, or a multiple, that are not too fine, the one that packs least; none: the coarsest */
 static gemm_cut gemm_cut_of(int64_t M, int64_t N, int64_t K) {
-    const int64_t most = gemm_most_cols(K), parts = gemm_parts(M, N, K);
-    const int64_t rows = (M + GEMM_ROWS - 1) / GEMM_ROWS, cols = (N + most - 1) / most;
-    int64_t high = rows, wide = cols, least = INT64_MAX;
-    for (int64_t r = rows; r < rows + parts; r++)
-        for (int64_t c = cols; c < cols + parts; c++) {
-            const bool fine = (r > rows && M / r < GEMM_LEAST) || (c > cols && N / c < GEMM_LEAST);
-            const int64_t packed = c * M + r * N; /* values of A and of B, for each of K */
-            if (r * c % parts || fine || packed >= least) continue;
-            high = r;
-            wide = c;
-            least = packed;
-        }
-    return (gemm_cut){gemm_up((M + high - 1) / gemm_max(high, 1), 16), gemm_up((N + wide - 1) / gemm_max(wide, 1), 16)};
+    const int64_t most = gemm_most_cols(K), most_rows = N * K < GEMM_HEAVY ? GEMM_ROWS : 2 * GEMM_ROWS;
+    int64_t rows = (M + most_rows - 1) / most_rows, cols = (N + most - 1) / most;
+    if (gemm_wide(M, N, K)) {
+        const int64_t all = M * N < GEMM_LARGE ? GEMM_PARTS : 2 * GEMM_PARTS;
+        const int64_t r = gemm_even(M, rows, cols, all), c = gemm_even(N, cols, rows, all);
+        const bool packs_less = cols * M + r * N < c * M + rows * N; /* values of A and of B, for each of K */
+        if (r > rows && (c == cols || r * cols < rows * c || (r * cols == rows * c && packs_less)))
+            rows = r;
+        else
+            cols = c;
+    }
+    return (gemm_cut){gemm_up((M + rows - 1) / gemm_max(rows, 1), 16), gemm_up((N + cols - 1) / gemm_max(cols, 1), 16)};
 }
 
 void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const pf_real *A, int64_t lda,
