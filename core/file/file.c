@@ -98,6 +98,7 @@ static pf_status map_fd(pf_ctx *ctx, int fd, const char *path, pfi_map *m) {
      */
     void *p = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (p == MAP_FAILED) return file_fail(ctx, "map", path);
+    (void)posix_madvise(p, m->size, POSIX_MADV_WILLNEED); /* read ahead: all of it is wanted soon */
     m->data = p;
     return PF_OK;
 }

@@ -62,6 +62,7 @@ local function run(work)
     for _, who in ipairs { "pofit", table.unpack(work.peers) } do
       local session = not missing[who] and (sessions[who] or open(who)) or nil
       if session then
+        if work.cold then measure.forget(work) end
         parts[who][round], missing[who] = session:ask()
         say(("%s: round %d, %s"):format(work.name, round, who))
         sessions[who] = session

@@ -9,6 +9,7 @@
 --           bfloat16 where the processor multiplies such numbers; so does pofit if it is told so
 --   updates in one timed run (1); rounds at most
 --   peers   trl: TRL's trainers, torch: transformers, tokenizers, both as their users run them; tuned: by hand; llama
+--   cold    the model's file leaves the page cache before each time
 --   long    only with --all, or where --only names it
 --   large   no two of its processes at a time
 --   group   what limits.lua judges it by
@@ -76,6 +77,8 @@ end
 add("tokenising 10 MB", { kind = "tokenise", megabytes = 10, tolerance = 0, peers = { "torch" } })
 add("loading float32 (to the first logits)", { kind = "load", dtype = "float32", prompts = 1, prompt = 8, answers = 0,
   peers = { "torch" } })
+add("loading float32 (file not in memory)", { kind = "load", dtype = "float32", prompts = 1, prompt = 8, answers = 0,
+  cold = true, peers = { "torch" } })
 add("embedded dpo (50 updates of 16 pairs)", { kind = "dpo", mode = "full", dtype = "float32", shape = "tiny",
   prompts = 16, prompt = 4, answers = 2, answer = 2, updates = 50, peers = { "trl", "tuned" } })
 add("embedded program (learns and is asked)", { kind = "program", peers = {} })
