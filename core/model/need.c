@@ -187,8 +187,10 @@ static size_t need_input(const need *n, int64_t recompute) {
 /* the angles that layers turn by, of both kinds */
 static size_t need_angles(const need *n) {
     int64_t turned[2] = {0};
-    for (int64_t i = 0; i < n->m->config.layers; i++)
-        turned[n->m->config.layer[i] & PFI_LAYER_LOCAL ? 1 : 0] |= need_turned(&n->m->config, i);
+    for (int64_t i = 0; i < n->m->config.layers; i++) {
+        int64_t *kind = &turned[n->m->config.layer[i] & PFI_LAYER_LOCAL ? 1 : 0];
+        *kind = PFI_MAX(*kind, need_turned(&n->m->config, i)); /* 0 in layers that do not turn */
+    }
     return (size_t)((turned[0] + turned[1]) * n->load.nodes) * need_real(n);
 }
 

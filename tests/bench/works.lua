@@ -75,10 +75,10 @@ for _, batch in ipairs { 8, 64 } do
     prompts = 1, prompt = 8, answers = batch, answer = 128, long = true, peers = { "llama" } })
 end
 add("tokenising 10 MB", { kind = "tokenise", megabytes = 10, tolerance = 0, peers = { "torch" } })
-add("loading float32 (to the first logits)", { kind = "load", dtype = "float32", prompts = 1, prompt = 8, answers = 0,
-  peers = { "torch" } })
-add("loading float32 (file not in memory)", { kind = "load", dtype = "float32", prompts = 1, prompt = 8, answers = 0,
-  cold = true, peers = { "torch" } })
+for _, cold in ipairs { false, true } do
+  add(("loading float32 (%s)"):format(cold and "file not in memory" or "to the first logits"), { kind = "load",
+    dtype = "float32", prompts = 1, prompt = 8, answers = 0, cold = cold, peers = { "torch" } })
+end
 add("embedded dpo (50 updates of 16 pairs)", { kind = "dpo", mode = "full", dtype = "float32", shape = "tiny",
   prompts = 16, prompt = 4, answers = 2, answer = 2, updates = 50, peers = { "trl", "tuned" } })
 add("embedded program (learns and is asked)", { kind = "program", peers = {} })

@@ -221,4 +221,11 @@ check.test("unknown global names raise in the program", function()
   check.fails("write local", function() oops = 1 end)
 end)
 
+check.test("angles that are made once turn as rope does", function()
+  local x, freq, position = pf.randn({ 3, 2, 6 }, { seed = 1 }), pf.tensor { 1, 0.25 }, { 0, 3, 900 }
+  local once = x:rope_turn(pf.rope_angles(freq, position, 1.5))
+  check.eq(once:totable(), x:rope(position, nil, freq, 1.5):totable())
+  check.ok(once:totable()[2][1][1] ~= x:totable()[2][1][1], "nothing turned")
+end)
+
 check.done()
