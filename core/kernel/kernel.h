@@ -45,14 +45,20 @@ void pfk_warm_up(void); /* makes BLAS take its own buffers now */
  * A row's bits do not depend on the other rows or the number of threads. set: of vector instructions, from 1 to
  * vector_sets, which is what this machine executes; 0 for the last, which is the fastest. */
 int pfk_vector_sets(void);
-/* y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, with the bits of the widened weight. compute F32, or BF16:
- * where w is BF16 and the processor multiplies such numbers, x is rounded to them. scratch: as many bytes as
- * linear_rows_scratch says. */
-void pfk_linear_rows(int set, int threads, pf_dtype compute, float *y, const float *x, pf_dtype type, const void *w,
-                     int64_t rows, int64_t out, int64_t in, void *scratch);
-size_t pfk_linear_rows_scratch(int set, int threads, pf_dtype compute, pf_dtype type, int64_t rows, int64_t in);
-/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]), the last
- * window of them if window > 0. q, o [rows,H,D]; k, v [places,G,D] of type kv, F32 or F16; scratch [threads, H / G,
+enum { PFK_PAGE = 32 }; /* places of a head that lie side by side */
+/* Can products with weights of a type be computed in another: in BF16 where w is BF16 and the processor multiplies such
+ * numbers. Then x is rounded by narrow_rows: y[rows,in] = x as BF16. */
+bool pfk_rows_narrow(int set, pf_dtype compute, pf_dtype type);
+void pfk_narrow_rows(int set, int threads, uint16_t *y, const float *x, int64_t rows, int64_t in);
+/* y[rows,out] = x[rows,in] w[out,in]^T for w stored as type, with the bits of the widened weight; of narrow, if it is
+ * not NULL, in the place of x. then: the weight that is read after w, which is fetched meanwhile, or NULL. scratch: as
+ * many bytes as linear_rows_scratch says. */
+void pfk_linear_rows(int set, int threads, float *y, const float *x, const uint16_t *narrow, pf_dtype type,
+                     const void *w, const void *then, int64_t rows, int64_t out, int64_t in, void *scratch);
+size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
+/* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]), at least
+ * one, the last window of them if window > 0. q, o [rows,H,D]; k, v [pages,G,PFK_PAGE,D] of type kv, F32 or F16, with
+ * place p in page p / PFK_PAGE; scratch [threads, H / G,
  * longest list]. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */
 void pfk_attention_rows(int set, float *o, const float *q, pf_dtype kv, const void *k, const void *v,
                         const int32_t *const *list, const int64_t *len, const pfk_attention_f32 *a, float *scratch);

@@ -10,9 +10,8 @@
 #include <immintrin.h>
 #endif
 
-/* most accumulators of a tile; bytes ahead that are asked for (measured: twice the speed where weights come from
- * memory, and what the processor foresees by itself is not enough) */
-enum { VECTOR_TILE = 24, VECTOR_AHEAD = 8192 };
+/* most accumulators of a tile, its most rows of x, rows of w that make a panel */
+enum { VECTOR_TILE = 24, VECTOR_ROWS = 8, VECTOR_PANEL = 24 };
 
 /* hold a vector that is used several times in a register: GCC would load it for each use */
 #if defined(__x86_64__)
@@ -24,14 +23,38 @@ enum { VECTOR_TILE = 24, VECTOR_AHEAD = 8192 };
 #endif
 
 #define VECTOR_INLINE static inline __attribute__((always_inline))
+/* What is rare stays a function, and one: inlined or cloned it drives the sums of a tile out of their registers. */
+#ifdef __clang__
+#define VECTOR_APART __attribute__((noinline))
+#else
+#define VECTOR_APART __attribute__((noinline, noclone))
+#endif
 
 VECTOR_INLINE const void *vector_at(const void *w, int64_t at, pf_dtype type) {
     return (const char *)w + at * (type == PF_F32 ? 4 : 2);
 }
 
-/* values ahead that are asked for: whole rows of ld */
-VECTOR_INLINE int64_t vector_ahead(int64_t ld, pf_dtype type) {
-    return (VECTOR_AHEAD / (type == PF_F32 ? 4 : 2) / ld + 1) * ld;
+/* y[step] = what x[in] has beyond whole steps, and zeros */
+static VECTOR_APART void vector_end(void *y, const void *x, int64_t in, int64_t step, pf_dtype type) {
+    const size_t size = type == PF_F32 ? 4 : 2;
+    memset(y, 0, (size_t)step * size);
+    memcpy(y, vector_at(x, in / step * step, type), (size_t)(in % step) * size);
+}
+
+/* What is read next, and asked for meanwhile: asked for at once it would wait for itself, and the processor alone does
+ * not foresee it. Few strips of rows leave it to the first, many ask for a row of it now and then. */
+typedef struct vector_ask {
+    const void *next;  /* may be NULL */
+    int64_t row, step; /* the next row to ask for, and from one to the next */
+} vector_ask;
+
+/* where to ask from while rows o..o+O of w are multiplied: what has been read, if there is nothing to ask for */
+VECTOR_INLINE const void *vector_asked(vector_ask *a, const void *w, int64_t ldw, int64_t in, int64_t o, int O,
+                                       pf_dtype type) {
+    if (!a->next || a->row >= o + O) return vector_at(w, o * ldw, type);
+    const void *from = vector_at(a->next, a->row * in, type);
+    a->row += a->step;
+    return from;
 }
 
 VECTOR_INLINE float vector_one(const void *w, int64_t at, pf_dtype type) {
@@ -92,53 +115,34 @@ static void vector_narrow(uint16_t *y, const float *x, int64_t n) {
     }
 }
 
-VECTOR_INLINE __m512bh vector_pairs(const uint16_t *p, __mmask32 some) {
-    return (__m512bh)_mm512_maskz_loadu_epi16(some, p);
+#define V(name)      vector_##name##_bf16
+#define VECTOR_LANES 16
+#define VECTOR_MANY  1
+#define VECTOR_X     uint16_t
+#define VECTOR_STEP  VECTOR_PAIRS
+typedef vector_vec_avx512 vector_vec_bf16;
+typedef __m512bh vector_part_bf16;
+
+VECTOR_INLINE int vector_place_bf16(int i) { return vector_place_avx512(i); }
+VECTOR_INLINE void vector_fold_bf16(float *out, vector_vec_avx512 *s, const int n) { vector_fold_avx512(out, s, n); }
+VECTOR_INLINE __m512bh vector_load_x_bf16(const uint16_t *x) { return (__m512bh)_mm512_loadu_si512(x); }
+VECTOR_INLINE __m512bh vector_load_w_bf16(const void *w, int64_t at, pf_dtype type) {
+    (void)type;
+    return vector_load_x_bf16((const uint16_t *)w + at);
+}
+VECTOR_INLINE vector_vec_avx512 vector_times_bf16(vector_vec_avx512 sum, __m512bh x, __m512bh w) {
+    return _mm512_dpbf16_ps(sum, x, w);
 }
 
-VECTOR_INLINE void vector_tile_bf16(float *y, int64_t ldy, const uint16_t *x, int64_t ldx, int64_t in,
-                                    const uint16_t *w, int64_t ldw, const int R, const int O) {
-    vector_vec_avx512 sum[VECTOR_TILE];
-    __m512bh wide[VECTOR_TILE];
-    const int64_t ahead = vector_ahead(ldw, PF_BF16);
-#pragma GCC unroll 32
-    for (int i = 0; i < R * O; i++) sum[i] = (vector_vec_avx512){0};
-    for (int64_t k = 0; k < in; k += VECTOR_PAIRS) {
-        const __mmask32 some = in - k < VECTOR_PAIRS ? (1u << (in - k)) - 1 : 0xffffffffu;
-#pragma GCC unroll 32
-        for (int o = 0; o < O; o++) {
-            __builtin_prefetch(w + ahead + o * ldw + k);
-            wide[o] = vector_pairs(w + o * ldw + k, some);
-        }
-#pragma GCC unroll 32
-        for (int r = 0; r < R; r++) {
-            __m512bh row = vector_pairs(x + r * ldx + k, some);
-            VECTOR_KEEP(row);
-#pragma GCC unroll 32
-            for (int o = 0; o < O; o++) sum[r * O + o] = _mm512_dpbf16_ps(sum[r * O + o], row, wide[o]);
-        }
-    }
-    vector_store_sums_avx512(y, ldy, sum, R, O);
-}
-
-VECTOR_INLINE void vector_strip_bf16(float *y, int64_t ldy, const uint16_t *x, int64_t ldx, int64_t in,
-                                     const uint16_t *w, int64_t ldw, int64_t n, const int R, const int O) {
-    int64_t o = 0;
-    for (; o + O <= n; o += O) vector_tile_bf16(y + o, ldy, x, ldx, in, w + o * ldw, ldw, R, O);
-    for (; o < n; o++) vector_tile_bf16(y + o, ldy, x, ldx, in, w + o * ldw, ldw, R, 1);
-}
+#include "kernel/vector_product.h"
 
 static void vector_product_bf16(float *y, int64_t ldy, const uint16_t *x, int64_t ldx, int64_t in, const uint16_t *w,
-                                int64_t ldw, int64_t rows, int64_t n) {
-    int64_t r = 0;
-#define VECTOR_STRIPS(R, O)                                                                                            \
-    for (; r + R <= rows; r += R) vector_strip_bf16(y + r * ldy, ldy, x + r * ldx, ldx, in, w, ldw, n, R, O)
-    VECTOR_STRIPS(8, 3);
-    VECTOR_STRIPS(4, 6);
-    VECTOR_STRIPS(2, 8);
-    VECTOR_STRIPS(1, 8);
-#undef VECTOR_STRIPS
+                                int64_t ldw, int64_t rows, int64_t n, const void *next) {
+    vector_strips_bf16(y, ldy, x, ldx, in, w, ldw, PF_BF16, rows, n, next);
 }
+#undef V
+#undef VECTOR_LANES
+#undef VECTOR_MANY
 #pragma GCC pop_options
 #else
 #define VECTOR_X86 0

@@ -26,8 +26,8 @@ VECTOR_INLINE V(vec) V(load_w)(const void *w, int64_t at, pf_dtype type) {
     return v;
 }
 
-/* the first n, then zeros */
-VECTOR_INLINE V(vec) V(load_some)(const void *w, int64_t at, int64_t n, pf_dtype type) {
+/* the first n, then zeros. A function of its own: this is for the ends of rows, and long. */
+static VECTOR_APART V(vec) V(load_some)(const void *w, int64_t at, int64_t n, pf_dtype type) {
     float few[VECTOR_LANES] = {0};
     for (int64_t i = 0; i < n; i++) few[i] = vector_one(w, at + i, type);
     return V(load)(few);
@@ -96,130 +96,72 @@ VECTOR_INLINE void V(fold)(float *out, V(vec) * s, const int n) {
 #undef VECTOR_COMES
 #undef VECTOR_STAYS
 
-/* y[R,O] = the sums */
-VECTOR_INLINE void V(store_sums)(float *y, int64_t ldy, V(vec) * sum, const int R, const int O) {
-    float all[VECTOR_TILE + VECTOR_LANES];
-    V(fold)(all, sum, R * O);
-#pragma GCC unroll 32
-    for (int i = 0; i < R * O; i++) y[i / O * ldy + i % O] = all[V(place)(i)];
-}
+/* ---- products ---- */
 
-/* ---- product: y[rows,n] = x[rows,in] w[n,in]^T ---- */
+/* in vectors of floats, w widened as it is read */
+#define VECTOR_X    float
+#define VECTOR_STEP VECTOR_LANES
+typedef V(vec) V(part);
 
-/* R rows and O of w's, constants of the caller. A value is the sum of lanes that each add every VECTOR_LANES-th
- * product, and of the rest one by one. */
-VECTOR_INLINE void V(tile)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t in, const void *w, int64_t ldw,
-                           pf_dtype type, const int R, const int O) {
-    V(vec) sum[VECTOR_TILE], wide[VECTOR_TILE];
-    const int64_t ahead = vector_ahead(ldw, type);
-    int64_t k = 0;
-#pragma GCC unroll 32
-    for (int i = 0; i < R * O; i++) sum[i] = (V(vec)){0};
-    for (; k + VECTOR_LANES <= in; k += VECTOR_LANES) {
-#pragma GCC unroll 32
-        for (int o = 0; o < O; o++) {
-            __builtin_prefetch(vector_at(w, ahead + o * ldw + k, type));
-            wide[o] = V(load_w)(w, o * ldw + k, type);
-        }
-#pragma GCC unroll 32
-        for (int r = 0; r < R; r++) {
-            V(vec) row = V(load)(x + r * ldx + k);
-            VECTOR_KEEP(row);
-#pragma GCC unroll 32
-            for (int o = 0; o < O; o++) sum[r * O + o] += row * wide[o];
-        }
-    }
-    if (k < in) {
-#pragma GCC unroll 32
-        for (int o = 0; o < O; o++) wide[o] = V(load_some)(w, o * ldw + k, in - k, type);
-#pragma GCC unroll 32
-        for (int r = 0; r < R; r++) {
-            const V(vec) row = V(load_some)(x, r * ldx + k, in - k, PF_F32);
-#pragma GCC unroll 32
-            for (int o = 0; o < O; o++) sum[r * O + o] += row * wide[o];
-        }
-    }
-    V(store_sums)(y, ldy, sum, R, O);
-}
+VECTOR_INLINE V(part) V(load_x)(const float *x) { return V(load)(x); }
+VECTOR_INLINE V(vec) V(times)(V(vec) sum, V(part) x, V(part) w) { return sum + x * w; }
 
-/* R rows against all n, O at a time */
-VECTOR_INLINE void V(strip)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t in, const void *w, int64_t ldw,
-                            pf_dtype type, int64_t n, const int R, const int O) {
-    int64_t o = 0;
-    for (; o + O <= n; o += O) V(tile)(y + o, ldy, x, ldx, in, vector_at(w, o * ldw, type), ldw, type, R, O);
-    for (; o < n; o++) V(tile)(y + o, ldy, x, ldx, in, vector_at(w, o * ldw, type), ldw, type, R, 1);
-}
-
-VECTOR_INLINE void V(strips)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t in, const void *w, int64_t ldw,
-                             pf_dtype type, int64_t rows, int64_t n) {
-    int64_t r = 0;
-#define VECTOR_STRIPS(R, O)                                                                                            \
-    for (; r + R <= rows; r += R) V(strip)(y + r * ldy, ldy, x + r * ldx, ldx, in, w, ldw, type, n, R, O)
-#if VECTOR_MANY
-    VECTOR_STRIPS(8, 3);
-    VECTOR_STRIPS(4, 6);
-    VECTOR_STRIPS(3, 8);
-    VECTOR_STRIPS(2, 8);
-#else
-    VECTOR_STRIPS(4, 2);
-    VECTOR_STRIPS(3, 4);
-    VECTOR_STRIPS(2, 4);
-#endif
-    VECTOR_STRIPS(1, 8);
-#undef VECTOR_STRIPS
-}
+#include "kernel/vector_product.h"
 
 static void V(product)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t in, const void *w, int64_t ldw,
-                       pf_dtype type, int64_t rows, int64_t n) {
+                       pf_dtype type, int64_t rows, int64_t n, const void *next) {
     if (type == PF_BF16)
-        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_BF16, rows, n);
+        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_BF16, rows, n, next);
     else if (type == PF_F16)
-        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_F16, rows, n);
+        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_F16, rows, n, next);
     else
-        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_F32, rows, n);
+        V(strips)(y, ldy, x, ldx, in, w, ldw, PF_F32, rows, n, next);
 }
 
 /* ---- mixture: y[rows,D] = p[rows,n] v[n,D], or added to it ---- */
 
 /* R rows and C vectors of v, constants of the caller; products are added in their order */
-VECTOR_INLINE void V(blend)(float *y, int64_t ldy, const float *p, int64_t apart, int64_t next, const void *v,
-                            int64_t ldv, pf_dtype type, int64_t n, bool add, const int R, const int C) {
+VECTOR_INLINE void V(blend)(float *y, int64_t ldy, const float *p, int64_t ldp, const void *v, int64_t ldv,
+                            pf_dtype type, int64_t n, bool add, const void *ask, const int R, const int C) {
     V(vec) sum[VECTOR_TILE], wide[VECTOR_TILE];
-    const int64_t ahead = vector_ahead(ldv, type);
 #pragma GCC unroll 32
     for (int i = 0; i < R * C; i++) sum[i] = add ? V(load)(y + i / C * ldy + i % C * VECTOR_LANES) : (V(vec)){0};
     for (int64_t k = 0; k < n; k++) {
 #pragma GCC unroll 32
-        for (int i = 0; i < C; i++) __builtin_prefetch(vector_at(v, ahead + k * ldv + i * VECTOR_LANES, type));
+        for (int i = 0; i < C; i++) __builtin_prefetch(vector_at(ask, (k * C + i) * VECTOR_LANES, type));
 #pragma GCC unroll 32
         for (int i = 0; i < C; i++) wide[i] = V(load_w)(v, k * ldv + i * VECTOR_LANES, type);
 #pragma GCC unroll 32
-        for (int i = 0; i < R * C; i++) sum[i] += p[i / C * apart + k * next] * wide[i % C];
+        for (int i = 0; i < R * C; i++) sum[i] += p[i / C * ldp + k] * wide[i % C];
     }
 #pragma GCC unroll 32
     for (int i = 0; i < R * C; i++) memcpy(y + i / C * ldy + i % C * VECTOR_LANES, &sum[i], sizeof sum[i]);
 }
 
 /* R rows of all D, C vectors at a time */
-VECTOR_INLINE void V(blends)(float *y, int64_t ldy, const float *p, int64_t apart, int64_t next, const void *v,
-                             int64_t ldv, pf_dtype type, int64_t D, int64_t n, bool add, const int R, const int C) {
+VECTOR_INLINE void V(blends)(float *y, int64_t ldy, const float *p, int64_t ldp, const void *v, int64_t ldv,
+                             pf_dtype type, int64_t D, int64_t n, bool add, const void *next, const int R,
+                             const int C) {
     int64_t d = 0;
-    for (; d + C * VECTOR_LANES <= D; d += C * VECTOR_LANES)
-        V(blend)(y + d, ldy, p, apart, next, vector_at(v, d, type), ldv, type, n, add, R, C);
-    for (; d + VECTOR_LANES <= D; d += VECTOR_LANES)
-        V(blend)(y + d, ldy, p, apart, next, vector_at(v, d, type), ldv, type, n, add, R, 1);
+#define VECTOR_COLS(C)                                                                                                 \
+    for (; d + C * VECTOR_LANES <= D; d += C * VECTOR_LANES)                                                           \
+    V(blend)(y + d, ldy, p, ldp, vector_at(v, d, type), ldv, type, n, add, vector_at(next, n * d, type), R, C)
+    VECTOR_COLS(C);
+    VECTOR_COLS(1);
+#undef VECTOR_COLS
     for (int r = 0; d < D && r < R; r++) {
         V(vec) sum = add ? V(load_some)(y, r * ldy + d, D - d, PF_F32) : (V(vec)){0};
-        for (int64_t k = 0; k < n; k++) sum += p[r * apart + k * next] * V(load_some)(v, k * ldv + d, D - d, type);
+        for (int64_t k = 0; k < n; k++) sum += p[r * ldp + k] * V(load_some)(v, k * ldv + d, D - d, type);
         memcpy(y + r * ldy + d, &sum, (size_t)(D - d) * sizeof *y);
     }
 }
 
-VECTOR_INLINE void V(blend_rows)(float *y, int64_t ldy, const float *p, int64_t apart, int64_t next, const void *v,
-                                 int64_t ldv, pf_dtype type, int64_t D, int64_t n, bool add, int64_t rows) {
+VECTOR_INLINE void V(blend_rows)(float *y, int64_t ldy, const float *p, int64_t ldp, const void *v, int64_t ldv,
+                                 pf_dtype type, int64_t D, int64_t n, bool add, int64_t rows, const void *next) {
     int64_t r = 0;
 #define VECTOR_BLENDS(R, C)                                                                                            \
-    for (; r + R <= rows; r += R) V(blends)(y + r * ldy, ldy, p + r * apart, apart, next, v, ldv, type, D, n, add, R, C)
+    for (; r + R <= rows; r += R)                                                                                      \
+    V(blends)(y + r * ldy, ldy, p + r * ldp, ldp, v, ldv, type, D, n, add, next && r == 0 ? next : v, R, C)
 #if VECTOR_MANY
     VECTOR_BLENDS(8, 3);
 #endif
@@ -230,12 +172,12 @@ VECTOR_INLINE void V(blend_rows)(float *y, int64_t ldy, const float *p, int64_t 
 #undef VECTOR_BLENDS
 }
 
-static void V(mixture)(float *y, int64_t ldy, const float *p, int64_t apart, int64_t next, const void *v, int64_t ldv,
-                       pf_dtype type, int64_t D, int64_t n, bool add, int64_t rows) {
+static void V(mixture)(float *y, int64_t ldy, const float *p, int64_t ldp, const void *v, int64_t ldv, pf_dtype type,
+                       int64_t D, int64_t n, bool add, int64_t rows, const void *next) {
     if (type == PF_F16)
-        V(blend_rows)(y, ldy, p, apart, next, v, ldv, PF_F16, D, n, add, rows);
+        V(blend_rows)(y, ldy, p, ldp, v, ldv, PF_F16, D, n, add, rows, next);
     else
-        V(blend_rows)(y, ldy, p, apart, next, v, ldv, PF_F32, D, n, add, rows);
+        V(blend_rows)(y, ldy, p, ldp, v, ldv, PF_F32, D, n, add, rows, next);
 }
 
 #undef V

@@ -37,19 +37,19 @@ typedef struct gen_run {
 /* a place for the sample's next token, at the end of its list */
 static pf_status gen_place(gen_run *g, gen_seq *s) {
     int64_t own = (int64_t)s->ids.len - 1; /* tokens fed so far that are not the prompt's */
-    if (own % PFI_PAGE == 0) {
+    if (own % PFK_PAGE == 0) {
         int32_t page;
         PF_TRY(pfi_pass_page(&g->pass, &page));
         PF_TRY(pfi_ints_add(g->ctx, &s->pages, page));
     }
     if (s->len == s->room) {
-        int64_t room = PFI_MIN(s->room + s->room / 2 + PFI_PAGE, s->limit);
+        int64_t room = PFI_MIN(s->room + s->room / 2 + PFK_PAGE, s->limit);
         int32_t *list = pfi_realloc(g->ctx, s->list, (size_t)room * sizeof *list);
         if (!list) return PF_NOMEM;
         s->list = list;
         s->room = room;
     }
-    s->list[s->len++] = s->pages.data[own / PFI_PAGE] + (int32_t)(own % PFI_PAGE);
+    s->list[s->len++] = s->pages.data[own / PFK_PAGE] + (int32_t)(own % PFK_PAGE);
     return PF_OK;
 }
 
@@ -123,7 +123,7 @@ static pf_status gen_tell(gen_run *g, gen_seq *s, bool *done) {
 /* Add a token to the sample; *done when it is the last. */
 static pf_status gen_take(gen_run *g, gen_seq *s, int32_t id, float logp, bool *done) {
     if (s->ids.len == s->logp_room) {
-        size_t room = s->logp_room ? 2 * s->logp_room : PFI_PAGE;
+        size_t room = s->logp_room ? 2 * s->logp_room : PFK_PAGE;
         float *p = pfi_realloc(g->ctx, s->out->logp, room * sizeof *p);
         if (!p) return PF_NOMEM;
         s->out->logp = p;
@@ -218,15 +218,15 @@ static void gen_compact(gen_run *g) {
 /* the prompts of this group through the model; row[i]: where sample i's last prompt token came out */
 static pf_status gen_prefill(gen_run *g, const pf_batch *b, int64_t *row, pf_tensor **out) {
     pf_ctx *ctx = g->ctx;
-    int64_t N = b->nodes, C = g->m->config.hidden;
+    int64_t N = b->nodes, C = g->m->config.hidden, used = pfi_pass_pages(N);
     int32_t *place = pfi_alloc(ctx, (size_t)N * sizeof *place);
     int32_t *path = pfi_alloc(ctx, (size_t)(b->longest * GEN_PREFILL_ROWS) * sizeof *path);
     const int32_t **list = pfi_alloc(ctx, GEN_PREFILL_ROWS * sizeof *list);
     int64_t len[GEN_PREFILL_ROWS];
     *out = pfi_tensor_make(ctx, PF_F32, 2, (int64_t[]){g->n_seq, C});
-    pf_status s = place && path && list && *out ? pfi_pass_grow(&g->pass, N + g->n_seq * PFI_PAGE) : PF_NOMEM;
+    pf_status s = place && path && list && *out ? pfi_pass_grow(&g->pass, used + g->n_seq * PFK_PAGE) : PF_NOMEM;
     for (int64_t i = 0; s == PF_OK && i < N; i++) place[i] = (int32_t)i;
-    g->pass.used = N;
+    g->pass.used = used;
     for (int64_t at = 0; s == PF_OK && at < N; at += GEN_PREFILL_ROWS) {
         int64_t n = PFI_MIN(N - at, GEN_PREFILL_ROWS);
         for (int64_t i = 0; i < n; i++) {
@@ -329,7 +329,7 @@ static pf_status gen_group(gen_run *g, const pf_sequence *prompts, pf_sample *ou
         if (g->o->max_tokens > 0) limit = PFI_MIN(limit, (int64_t)p->n + g->o->max_tokens);
         *q = (gen_seq){.prompt = p, .out = &out[first + i], .len = (int64_t)p->n, .limit = limit};
         q->stream = pfi_hash64((uint64_t)((first + i) % g->o->samples), p->ids, p->n * sizeof *p->ids);
-        q->room = PFI_MIN((int64_t)p->n + PFI_PAGE, limit);
+        q->room = PFI_MIN((int64_t)p->n + PFK_PAGE, limit);
         q->list = pfi_alloc(ctx, (size_t)PFI_MAX(q->room, b->longest) * sizeof *q->list);
         if (!q->list)
             st = PF_NOMEM;

@@ -2,12 +2,11 @@
 #ifndef PFI_PASS_H
 #define PFI_PASS_H
 
+#include "kernel/kernel.h"
 #include "model/model.h"
 
-enum { PFI_PAGE = 32 };
-
-/* Keys and values [cap, G, D] of each layer; pages of PFI_PAGE places are handed out and taken back. Places below used
- * are in use or in free_pages. */
+/* Keys and values of each layer, cap places, whole pages as pfk_attention_rows reads them; pages are handed out and
+ * taken back. Those below used are in use or in free_pages. */
 typedef struct pfi_pass {
     pf_model *m;
     pf_ctx *ctx;
@@ -15,6 +14,10 @@ typedef struct pfi_pass {
     int64_t cap, used;
     pf_dtype compute, kv; /* as in pf_generate_options */
     bool is_long;         /* the sequences turn by the frequencies for long ones */
+    const void **order;   /* weights as the last passes read them, NULL behind the last */
+    int64_t at, most;     /* of order: the next one, and its room */
+    pf_tensor *rounded;   /* the last input of a product in bfloat16, which others may read as well, */
+    uint16_t *narrow;     /* as such numbers */
     pfi_ints free_pages;
 } pfi_pass;
 
@@ -27,7 +30,8 @@ typedef struct pfi_rows {
 } pfi_rows;
 
 pf_status pfi_pass_open(pfi_pass *p, pf_model *m);
-/* room for need places; what is in use stays. err NOMEM */
+int64_t pfi_pass_pages(int64_t places); /* whole pages, in places */
+/* room for need places, whole pages; what is in use stays. err NOMEM */
 pf_status pfi_pass_grow(pfi_pass *p, int64_t need);
 /* first place of a page. err NOMEM */
 pf_status pfi_pass_page(pfi_pass *p, int32_t *page);

@@ -177,16 +177,16 @@ static void test_rows(void **state) {
         const int set = i / PFI_COUNT(stored_types) + 1;
         pf_tensor *w = stored_new(ctx, stored_types[i % PFI_COUNT(stored_types)], OUT, IN);
         pf_tensor *wide = stored_widened(w, PF_F32);
-        const size_t bytes = pfk_linear_rows_scratch(set, 3, PF_F32, w->dtype, ROWS, IN);
+        const size_t bytes = pfk_linear_rows_scratch(3, w->dtype, IN);
         void *scratch = malloc(bytes + 1);
         assert_non_null(scratch);
-        pfk_linear_rows(set, 1, PF_F32, want, x, PF_F32, pfi_data(wide), ROWS, OUT, IN, NULL);
+        pfk_linear_rows(set, 1, want, x, NULL, PF_F32, pfi_data(wide), NULL, ROWS, OUT, IN, NULL);
         for (int threads = 1; threads <= 3; threads += 2) {
-            pfk_linear_rows(set, threads, PF_F32, got, x, w->dtype, pfi_data(w), ROWS, OUT, IN, scratch);
+            pfk_linear_rows(set, threads, got, x, NULL, w->dtype, pfi_data(w), x, ROWS, OUT, IN, scratch);
             assert_memory_equal(got, want, sizeof want);
         }
         for (int r = 0; r < ROWS; r++)
-            pfk_linear_rows(set, 3, PF_F32, got + r * OUT, x + r * IN, w->dtype, pfi_data(w), 1, OUT, IN, scratch);
+            pfk_linear_rows(set, 3, got + r * OUT, x + r * IN, NULL, w->dtype, pfi_data(w), NULL, 1, OUT, IN, scratch);
         assert_memory_equal(got, want, sizeof want);
         for (int r = 0; r < ROWS; r += 7)
             for (int o = 0; o < OUT; o += 13) {
