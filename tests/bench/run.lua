@@ -46,56 +46,78 @@ local function say(...)
   io.stderr:write(("[%4.0f s] %s\n"):format(pf.sys.clock() - start, table.concat({ ... }, " ")))
 end
 
--- one work, all rounds of all; returns summaries and what is missing
-local function run(work)
-  local sessions, firsts, parts, missing = {}, {}, {}, {}
-  local function open(who)
-    local session, first = measure[who](work)
-    if not session then
-      missing[who] = first
-      return nil
-    end
-    firsts[who], parts[who] = firsts[who] or first, parts[who] or {}
-    return session
-  end
-  for round = 1, math.min(opt.rounds, work.rounds or opt.rounds) do
-    for _, who in ipairs { "pofit", table.unpack(work.peers) } do
-      local session = not missing[who] and (sessions[who] or open(who)) or nil
+-- one round of all that do a work. run: the work and, by who does it, sessions, first figures, those of the rounds and
+-- what is missing
+local function turn(run, round)
+  local work, missing = run.work, run.missing
+  for _, who in ipairs { "pofit", table.unpack(work.peers) } do
+    if not missing[who] and not run.sessions[who] then
+      local session, first = measure[who](work)
       if session then
-        if work.cold then measure.forget(work) end
-        parts[who][round], missing[who] = session:ask()
-        say(("%s: round %d, %s"):format(work.name, round, who))
-        sessions[who] = session
-        if work.large or missing[who] then
-          session:close()
-          sessions[who] = nil
-        end
+        run.sessions[who], run.firsts[who], run.parts[who] = session, run.firsts[who] or first, run.parts[who] or {}
+      else
+        missing[who] = first
+      end
+    end
+    local session = run.sessions[who]
+    if session then
+      if work.cold then measure.forget(work) end
+      run.parts[who][round], missing[who] = session:ask()
+      say(("%s: round %d, %s"):format(work.name, round, who))
+      if work.large or missing[who] then
+        session:close()
+        run.sessions[who] = nil
       end
     end
   end
-  for _, session in pairs(sessions) do session:close() end
-  local found = {}
-  for who, first in pairs(firsts) do
-    if not missing[who] then found[who] = figures.summary(first, parts[who]) end
+end
+
+-- works that are compared with each other take turns, too; fills in what was found of each
+local function measured(runs)
+  for round = 1, opt.rounds do
+    for _, run in ipairs(runs) do
+      if round <= (run.work.rounds or round) then turn(run, round) end
+    end
   end
-  return found, missing
+  for _, run in ipairs(runs) do
+    for _, session in pairs(run.sessions) do session:close() end
+    run.found = {}
+    for who, first in pairs(run.firsts) do
+      if not run.missing[who] then run.found[who] = figures.summary(first, run.parts[who]) end
+    end
+  end
+  return runs
+end
+
+local function together(list)
+  local sets = {}
+  for i, work in ipairs(list) do
+    local joins = i > 1 and work.group and work.group == list[i - 1].group and work.in_turn
+    if not joins then sets[#sets + 1] = {} end
+    table.insert(sets[#sets], { work = work, sessions = {}, firsts = {}, parts = {}, missing = {} })
+  end
+  return sets
 end
 
 pf.sys.mkdirs(opt.dir)
 print(rows.heading())
 local all, groups, differ = {}, {}, false
-for _, work in ipairs(chosen) do
-  say(work.name)
-  local found, missing = run(work)
-  for _, row in ipairs(rows.of(work, found, missing)) do
+local function report(run)
+  local work = run.work
+  for _, row in ipairs(rows.of(work, run.found, run.missing)) do
     print(rows.line(row))
     all[#all + 1], differ = row, differ or row.same == false
   end
-  if work.group and found.pofit then
+  if work.group and run.found.pofit then
     groups[work.group] = groups[work.group] or {}
-    table.insert(groups[work.group], { work = work, summary = found.pofit,
+    table.insert(groups[work.group], { work = work, summary = run.found.pofit,
       tokens = work.prompts and material.tokens(work) })
   end
+end
+
+for _, runs in ipairs(together(chosen)) do
+  say(runs[1].work.name)
+  for _, run in ipairs(measured(runs)) do report(run) end
   io.stdout:flush()
 end
 

@@ -12,7 +12,7 @@
 --   cold    the model's file leaves the page cache before each time
 --   long    only with --all, or where --only names it
 --   large   no two of its processes at a time
---   group   what limits.lua judges it by
+--   group   what limits.lua judges it by; in_turn: works of it take turns, as peers do
 local works = {}
 
 local function add(name, work, more)
@@ -88,7 +88,8 @@ add("start-up", { kind = "startup", peers = { "trl" } })
 
 for _, n in ipairs { 1, 4, 16, 64 } do
   add(("cost (%d pairs)"):format(n), { kind = "dpo", mode = "lora", dtype = "float32", shape = "narrow", prompts = n,
-    prompt = 128, answers = 2, answer = 128, updates = math.max(1, 16 // n), group = "cost", peers = {} })
+    prompt = 128, answers = 2, answer = 128, updates = math.max(1, 16 // n), peers = {}, group = "cost",
+    in_turn = true })
 end
 for _, length in ipairs { 256, 512, 1024, 2048, 4096, 8192 } do
   add(("memory (%d tokens)"):format(length), { kind = "sft", mode = "lora", dtype = "float32", shape = "narrow",
