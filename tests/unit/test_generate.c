@@ -1,5 +1,6 @@
 /* Sampling: how one token is drawn, that a sample depends on nothing around it, and when it ends. */
 #include "kernel/kernel.h"
+#include "model/adapter.h"
 #include "model/sampler.h"
 #include "stories.h"
 
@@ -328,6 +329,13 @@ static void test_narrow(void **state) {
         assert_true(narrow > 1e-4 && narrow <= 16 * 0x1p-8);
     else
         assert_true(narrow <= 1e-5);
+    /* an adapter's own matrices are float32, and read the input that others read as bfloat16 */
+    support_ok(ctx, pf_model_adapt(m, "{\"r\": 2, \"lora_alpha\": 4, \"target_modules\": \"all-linear\"}", 5));
+    for (int i = 0; i < m->adapter->n_lora; i++) {
+        pf_tensor *b = m->adapter->lora[i].b;
+        for (size_t k = 0; k < pf_tensor_numel(b); k++) pfi_set(b, k, 0.1 * pfi_random_normal(6, (uint64_t)i, k));
+    }
+    assert_true(logp_error(m, &o) <= (rounds ? 16 * 0x1p-8 : 1e-5));
     pf_model_free(m);
     m = some_model(ctx, PF_F32); /* with other weights than bfloat16 it makes no difference */
     assert_true(logp_error(m, &o) <= 1e-5);
