@@ -6,7 +6,7 @@
 #include "kernel/stored.h"
 #include "kernel/vector.h"
 
-enum { DECODE_PANEL = 24, DECODE_TASKS = 16 };
+enum { DECODE_TASKS = 16 }; /* parts of a product that threads share out */
 
 /* ---- products ---- */
 
@@ -23,7 +23,7 @@ void pfk_narrow_rows(int set, int threads, uint16_t *y, const float *x, int64_t 
 }
 
 size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in) {
-    return decode_reads(type) ? 0 : (size_t)(threads * DECODE_PANEL * in) * sizeof(float);
+    return decode_reads(type) ? 0 : (size_t)(threads * PFK_PANEL * in) * sizeof(float);
 }
 
 typedef struct decode_product {
@@ -40,20 +40,20 @@ typedef struct decode_product {
 /* where panel p begins; those after the last are taken for the first of what is read afterwards */
 static const void *decode_panel_at(const decode_product *p, int64_t panel) {
     const int64_t all = (p->panels + p->each - 1) / p->each * p->each;
-    if (panel < p->panels) return linear_at(p->type, p->w, p->in, panel * DECODE_PANEL);
-    return p->then ? linear_at(p->type, p->then, p->in, (panel - all) * DECODE_PANEL) : NULL;
+    if (panel < p->panels) return linear_at(p->type, p->w, p->in, panel * PFK_PANEL);
+    return p->then ? linear_at(p->type, p->then, p->in, (panel - all) * PFK_PANEL) : NULL;
 }
 
 /* the columns of one panel of w; next: the panel that this thread reads afterwards */
 static void decode_panel(const decode_product *p, int64_t panel, int64_t next) {
-    const int64_t from = panel * DECODE_PANEL, n = p->out - from < DECODE_PANEL ? p->out - from : DECODE_PANEL;
+    const int64_t from = panel * PFK_PANEL, n = p->out - from < PFK_PANEL ? p->out - from : PFK_PANEL;
     const void *w = decode_panel_at(p, panel), *then = decode_panel_at(p, next);
     if (p->narrow) {
         p->use->product_bf16(p->y + from, p->out, p->narrow, p->in, p->in, w, p->in, p->rows, n, then);
     } else if (decode_reads(p->type)) {
         p->use->product(p->y + from, p->out, p->x, p->in, p->in, w, p->in, p->type, p->rows, n, then);
     } else {
-        float *wide = (float *)p->scratch + pfk_thread() * DECODE_PANEL * p->in;
+        float *wide = (float *)p->scratch + pfk_thread() * PFK_PANEL * p->in;
         pfk_widen_f32(p->type, w, wide, n * p->in);
         p->use->product(p->y + from, p->out, p->x, p->in, p->in, wide, p->in, PF_F32, p->rows, n, NULL);
     }
@@ -72,7 +72,7 @@ static int64_t decode_take(int64_t *tasks, int64_t each) {
 
 void pfk_linear_rows(int set, int threads, float *y, const float *x, const uint16_t *narrow, pf_dtype type,
                      const void *w, const void *then, int64_t rows, int64_t out, int64_t in, void *scratch) {
-    const int64_t panels = (out + DECODE_PANEL - 1) / DECODE_PANEL, each = (panels + DECODE_TASKS - 1) / DECODE_TASKS;
+    const int64_t panels = (out + PFK_PANEL - 1) / PFK_PANEL, each = (panels + DECODE_TASKS - 1) / DECODE_TASKS;
     const decode_product p = {pfk_vector_set(set), y, x, narrow, type, w, then, rows, out, in, panels, each, scratch};
     int64_t tasks = 0;
 #pragma omp parallel num_threads(threads) if (rows * out * in > 8 * PFK_WORTH_THREADS)

@@ -58,8 +58,8 @@ void pfk_linear_rows(int set, int threads, float *y, const float *x, const uint1
 size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]), at least
  * one, the last window of them if window > 0. q, o [rows,H,D]; k, v [pages,G,PFK_PAGE,D] of type kv, F32 or F16, with
- * place p in page p / PFK_PAGE; scratch [threads, H / G,
- * longest list]. Of a: T (rows), H, G, D, longest, scale, cap, window, threads. */
+ * place p in page p / PFK_PAGE; scratch [threads, H / G, longest list]. Of a: T (rows), H, G, D, longest, scale, cap,
+ * window, threads. */
 void pfk_attention_rows(int set, float *o, const float *q, pf_dtype kv, const void *k, const void *v,
                         const int32_t *const *list, const int64_t *len, const pfk_attention_f32 *a, float *scratch);
 

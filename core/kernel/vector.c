@@ -10,8 +10,8 @@
 #include <immintrin.h>
 #endif
 
-/* most accumulators of a tile, its most rows of x, rows of w that make a panel */
-enum { VECTOR_TILE = 24, VECTOR_ROWS = 8, VECTOR_PANEL = 24 };
+/* most accumulators of a tile, and its most rows of x */
+enum { VECTOR_TILE = 24, VECTOR_ROWS = 8 };
 
 /* hold a vector that is used several times in a register: GCC would load it for each use */
 #if defined(__x86_64__)

@@ -24,6 +24,8 @@ typedef struct pfk_vector {
                          int64_t ldw, int64_t rows, int64_t n, const void *next);
 } pfk_vector;
 
+enum { PFK_PANEL = 24 }; /* n of w that products are made for */
+
 /* set: of vector instructions, from 1 to pfk_vector_sets(), 0 for the last */
 const pfk_vector *pfk_vector_set(int set);
 

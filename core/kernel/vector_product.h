@@ -70,9 +70,9 @@ VECTOR_INLINE void V(strip)(float *y, int64_t ldy, const VECTOR_X *x, int64_t ld
                             const bool ends, const int R, const int O) {
     const bool few = strips < O;
     vector_ask ask = {few && strip ? NULL : next, few ? 0 : strip, few ? O : strips};
-    for (int64_t from = 0; from < n; from += VECTOR_PANEL) {
-        const int64_t cols = n - from < VECTOR_PANEL ? n - from : VECTOR_PANEL;
-        float out[VECTOR_PANEL * VECTOR_ROWS + VECTOR_LANES];
+    for (int64_t from = 0; from < n; from += PFK_PANEL) {
+        const int64_t cols = n - from < PFK_PANEL ? n - from : PFK_PANEL;
+        float out[PFK_PANEL * VECTOR_ROWS + VECTOR_LANES];
         int64_t o = 0;
 #define VECTOR_COLS(O)                                                                                                 \
     for (; o + O <= cols; o += O) V(tile)                                                                              \
@@ -81,8 +81,8 @@ VECTOR_INLINE void V(strip)(float *y, int64_t ldy, const VECTOR_X *x, int64_t ld
         VECTOR_COLS(O);
         VECTOR_COLS(1);
 #undef VECTOR_COLS
-        if (cols == VECTOR_PANEL)
-            V(turn)(y + from, ldy, out, VECTOR_PANEL, R);
+        if (cols == PFK_PANEL) /* a constant: no odd ends */
+            V(turn)(y + from, ldy, out, PFK_PANEL, R);
         else
             V(turn)(y + from, ldy, out, cols, R);
     }

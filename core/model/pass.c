@@ -87,10 +87,11 @@ static pf_status pass_narrow(pfi_pass *p, pf_tensor *x) {
 }
 
 pf_tensor *pfi_pass_linear(pfi_pass *p, pf_tensor *x, const pfi_linear *l) {
-    const bool narrow = pfk_rows_narrow(0, p->compute, l->w->dtype);
-    if (!x || (narrow && pass_narrow(p, x) != PF_OK)) return NULL;
-    int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
+    if (!x) return NULL;
     const double start = pfi_observe_begin(p->ctx);
+    const bool narrow = pfk_rows_narrow(0, p->compute, l->w->dtype);
+    if (narrow && pass_narrow(p, x) != PF_OK) return NULL;
+    int64_t rows = x->dim[0], out = l->w->dim[0], in = l->w->dim[1];
     size_t bytes = pfk_linear_rows_scratch(p->ctx->threads, l->w->dtype, in);
     void *scratch = bytes ? pfi_alloc_data(p->ctx, bytes) : NULL;
     if (bytes && !scratch) return NULL;

@@ -89,6 +89,7 @@ local function measured(runs)
   return runs
 end
 
+-- the works of a list in sets that are measured at a time: each by itself, but those of a group that take turns
 local function together(list)
   local sets = {}
   for i, work in ipairs(list) do
