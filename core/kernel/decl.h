@@ -18,6 +18,20 @@ size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in);
 void PFK(copy)(int threads, pf_real *y, const pf_real *x, int64_t n);
 void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n);
 
+/* lora.c. y[rows,out] = y0 + u b^T with u[rows,r] = scale x a^T, for x[rows,in], a[r,in], b[out,r]; y0 is not y. */
+typedef struct PFK(lora) {
+    int64_t rows, r, in, out;
+    const pf_real *x, *a, *b;
+    pf_real scale;
+    int threads;
+} PFK(lora);
+void PFK(lora_forward)(const PFK(lora) * l, pf_real *y, pf_real *u, const pf_real *y0);
+/* the gradients of y0, x, a and b, added into those of dx that are not NULL or, where they are fresh, written.
+ * scratch: lora_scratch bytes */
+void PFK(lora_backward)(const PFK(lora) * l, pf_real *const dx[4], const bool fresh[4], const pf_real *dy,
+                        const pf_real *u, void *scratch);
+size_t PFK(lora_scratch)(const PFK(lora) * l);
+
 /* optim.c. Updates of w[n] by the gradient grad_scale x g[n], element by element.
  * adamw: w <- w (1 - lr weight_decay), then Adam's step number step (from 1) with moments m[n], v[n]
  * (Loshchilov and Hutter 2019, algorithm 2; order of operations as torch.optim.AdamW).

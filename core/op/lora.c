@@ -1,10 +1,23 @@
 #include "kernel/real.h"
 #include "op/op.h"
 
-/* saved[0]: scale x a^T, [rows, r]; the scratch of backward is its gradient */
+/* saved[0]: scale x a^T, [rows, r] */
 static int64_t lora_rows(const pfi_call *c) {
     int64_t in = c->in[2]->dim[1];
     return in ? (int64_t)pfi_numel(c->in[1]) / in : 0;
+}
+
+static PFK(lora) lora_of(const pfi_call *c) {
+    const pf_tensor *a = c->in[2], *b = c->in[3];
+    return (PFK(lora)){.rows = lora_rows(c),
+                       .r = a->dim[0],
+                       .in = a->dim[1],
+                       .out = b->dim[0],
+                       .x = c->x[1],
+                       .a = c->x[2],
+                       .b = c->x[3],
+                       .scale = (pf_real)c->num[0],
+                       .threads = c->ctx->threads};
 }
 
 static pf_status lora_shape(pfi_call *c) {
@@ -21,39 +34,21 @@ static pf_status lora_shape(pfi_call *c) {
     memcpy(want, x->dim, sizeof want);
     want[x->nd - 1] = out;
     PF_TRY(pfi_need_shape(c, 0, x->nd, want));
-    c->saved_bytes[0] = c->scratch_back_bytes = (size_t)(lora_rows(c) * r) * sizeof(pf_real);
+    const PFK(lora) l = lora_of(c);
+    c->saved_bytes[0] = (size_t)(l.rows * r) * sizeof(pf_real);
+    c->scratch_back_bytes = PFK(lora_scratch)(&l);
     return pfi_shape_like(c, 0);
 }
 
-static void lora_scale(pf_real *u, int64_t n, double scale) {
-    for (int64_t i = 0; i < n; i++) u[i] *= (pf_real)scale;
-}
-
 static pf_status lora_forward(pfi_call *c) {
-    const int64_t rows = lora_rows(c), r = c->in[2]->dim[0], in = c->in[2]->dim[1], out = c->in[3]->dim[0];
-    const int threads = c->ctx->threads;
-    pf_real *u = c->saved[0];
-    PFK(gemm)(threads, false, true, rows, r, in, c->x[1], in, c->x[2], in, 0, u, r);
-    lora_scale(u, rows * r, c->num[0]);
-    PFK(copy)(threads, c->y, c->x[0], rows * out);
-    PFK(gemm)(threads, false, true, rows, out, r, u, r, c->x[3], r, 1, c->y, out);
+    const PFK(lora) l = lora_of(c);
+    PFK(lora_forward)(&l, c->y, c->saved[0], c->x[0]);
     return PF_OK;
 }
 
 static pf_status lora_backward(pfi_call *c) {
-    const int64_t rows = lora_rows(c), r = c->in[2]->dim[0], in = c->in[2]->dim[1], out = c->in[3]->dim[0];
-    const int threads = c->ctx->threads;
-    pf_real *du = c->scratch;
-    pf_real beta[4];
-    for (int i = 0; i < 4; i++) beta[i] = c->fresh[i] ? 0 : 1;
-    if (c->dx[0] && c->fresh[0]) PFK(copy)(threads, c->dx[0], c->dy, rows * out);
-    if (c->dx[0] && !c->fresh[0]) PFK(accumulate)(threads, c->dx[0], c->dy, rows * out);
-    if (c->dx[3]) PFK(gemm)(threads, true, false, out, r, rows, c->dy, out, c->saved[0], r, beta[3], c->dx[3], r);
-    if (!c->dx[1] && !c->dx[2]) return PF_OK;
-    PFK(gemm)(threads, false, false, rows, r, out, c->dy, out, c->x[3], r, 0, du, r);
-    lora_scale(du, rows * r, c->num[0]);
-    if (c->dx[1]) PFK(gemm)(threads, false, false, rows, in, r, du, r, c->x[2], in, beta[1], c->dx[1], in);
-    if (c->dx[2]) PFK(gemm)(threads, true, false, r, in, rows, du, r, c->x[1], in, beta[2], c->dx[2], in);
+    const PFK(lora) l = lora_of(c);
+    PFK(lora_backward)(&l, (pf_real *const *)c->dx, c->fresh, c->dy, c->saved[0], c->scratch);
     return PF_OK;
 }
 
@@ -74,6 +69,7 @@ static const pfi_case lora_cases[] = {
     {.dim = {PFI_S3(2, 3, 5), PFI_S3(2, 3, 4), PFI_S2(1, 4), PFI_S2(5, 1)}, .args = "scale=-2.5"},
     {.dim = {PFI_S1(2), PFI_S1(3), PFI_S2(3, 3), PFI_S2(2, 3)}, .args = "scale=0.5"},
     {.dim = {PFI_S2(200, 130), PFI_S2(200, 120), PFI_S2(8, 120), PFI_S2(130, 8)}, .args = "scale=2"},
+    {.dim = {PFI_S2(1100, 20), PFI_S2(1100, 30), PFI_S2(2, 30), PFI_S2(20, 2)}},
     {.dim = {PFI_S2(5, 4), PFI_S2(5, 2), PFI_S2(2, 3), PFI_S2(4, 2)}, .want = PF_SHAPE},
     {.dim = {PFI_S2(5, 4), PFI_S2(5, 3), PFI_S2(2, 3), PFI_S2(4, 3)}, .want = PF_SHAPE},
     {.dim = {PFI_S2(6, 4), PFI_S2(5, 3), PFI_S2(2, 3), PFI_S2(4, 2)}, .want = PF_SHAPE},

@@ -25,6 +25,27 @@ local function said(m)
   return reference, text
 end
 
+-- more rows than one group of blocks has, matrices wider than one block of columns
+check.test("what an adapter adds, by blocks, is what whole products make of it", function()
+  local shapes = { { 1300, 270 }, { 1300, 300 }, { 3, 300 }, { 270, 3 } }
+  local function leaves()
+    local list = {}
+    for i, shape in ipairs(shapes) do list[i] = pf.randn(shape, { seed = i, dtype = "float64", grad = true }) end
+    return list
+  end
+  local one, other, weights = leaves(), leaves(), pf.randn(shapes[1], { seed = 9, dtype = "float64" })
+  for _ = 1, 2 do -- the second time gradients are added to those of the first
+    local y = pf.lora(one[1], one[2], one[3], one[4], 0.5)
+    local z = other[1] + pf.matmul(pf.matmul(other[2], other[3]:transpose()), other[4]:transpose()) * 0.5
+    check.near((y - z):abs():max():item(), 0, 1e-10)
+    ;(y * weights):sum():backward()
+    ;(z * weights):sum():backward()
+    for i, leaf in ipairs(one) do
+      check.near((leaf.grad - other[i].grad):abs():max():item(), 0, 1e-9, "gradient of input " .. i)
+    end
+  end
+end)
+
 check.test("a new adapter is trained alone, against the base it shares", function()
   local plain = pf.model.load(small)
   local m = pf.model.load(small, { lora = { rank = 2, alpha = 4, targets = { "q_proj" } } })
