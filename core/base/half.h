@@ -33,16 +33,14 @@ static inline float pfi_f16_to_f32(uint16_t h) {
     return pfi_f32_of_bits(sign | finite | ((0u - (rest >= 0x0f800000u)) & 0x7f800000u)); /* infinite and NaN stay so */
 }
 
-static inline uint16_t pfi_f32_to_f16(float x) {
-    uint32_t u = pfi_f32_bits(x), a = u & 0x7fffffffu;
-    uint16_t sign = (uint16_t)(u >> 16 & 0x8000u);
-    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
-    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to infinity */
-    if (a < 0x38800000u) {                                   /* subnormal: adding 0.5 rounds to a multiple of 2^-24 */
-        uint32_t r = pfi_f32_bits(pfi_f32_of_bits(a) + 0.5f);
-        return (uint16_t)(sign | (uint16_t)(r - 0x3f000000u));
-    }
-    return (uint16_t)(sign | (uint16_t)((a - 0x38000000u + 0xfffu + (a >> 13 & 1u)) >> 13));
+static inline uint16_t pfi_f32_to_f16(float x) { /* without branches, for vectors */
+    const uint32_t u = pfi_f32_bits(x), a = u & 0x7fffffffu, sign = u >> 16 & 0x8000u;
+    const uint32_t subnormal = pfi_f32_bits(pfi_f32_of_bits(a) + 0.5f) - 0x3f000000u; /* a multiple of 2^-24 */
+    const uint32_t normal = (a - 0x38000000u + 0xfffu + (a >> 13 & 1u)) >> 13;
+    uint32_t h = a < 0x38800000u ? subnormal : normal;
+    h = a >= 0x477ff000u ? 0x7c00u : h; /* 65520 and above round to infinity */
+    h = a > 0x7f800000u ? 0x7e00u : h;
+    return (uint16_t)(sign | h);
 }
 
 #endif

@@ -73,9 +73,10 @@ void PFK(attention_backward)(pf_real *dq, pf_real *dk, pf_real *dv, const pf_rea
                              const pf_real *lse, const pf_real *q, const pf_real *k, const pf_real *v,
                              const PFK(attention) * a, void *scratch);
 
-/* the largest of x[n] that is a number, -PFR_MAX if none is above; and y[n] = exp(scale (x - shift)), which may be x
- * itself, with its sum */
+/* the largest of x[n] that is a number, -PFR_MAX if none is above; the sum of x[n], in double; and y[n] = exp(scale (x
+ * - shift)), which may be x itself, with its sum */
 pf_real PFK(max)(const pf_real *x, int64_t n);
+double PFK(sum)(const pf_real *x, int64_t n);
 double PFK(exp_sum)(pf_real *y, const pf_real *x, pf_real shift, pf_real scale, int64_t n);
 /* x[rows,n] in place to its softmax along the rows */
 void PFK(softmax_rows)(int threads, pf_real *x, int64_t rows, int64_t n);

@@ -85,6 +85,18 @@ void pfk_linear_rows(int set, int threads, float *y, const float *x, const uint1
 
 /* ---- attention ---- */
 
+void pfk_store_rows(pf_dtype kv, void *k, void *v, const float *x_k, const float *x_v, const int32_t *place,
+                    const pfk_attention_f32 *a) {
+    const size_t bytes = (size_t)(a->D / pfk_block(kv)) * pfk_block_bytes(kv);
+#pragma omp parallel for num_threads(a->threads) schedule(static) if (2 * a->T * a->G * a->D > PFK_WORTH_THREADS / 4)
+    for (int64_t i = 0; i < a->T * a->G; i++) {
+        const int64_t at = place[i / a->G], page = at / PFK_PAGE * a->G + i % a->G;
+        const size_t to = (size_t)(page * PFK_PAGE + at % PFK_PAGE) * bytes;
+        pfk_narrow(kv, (char *)k + to, x_k + i * a->D, a->D);
+        pfk_narrow(kv, (char *)v + to, x_v + i * a->D, a->D);
+    }
+}
+
 /* what a row's heads that share the keys and values of head g see of a pool: the places list[0..len) */
 typedef struct decode_seen {
     const pfk_attention_f32 *a;

@@ -56,6 +56,10 @@ void pfk_narrow_rows(int set, int threads, uint16_t *y, const float *x, int64_t 
 void pfk_linear_rows(int set, int threads, float *y, const float *x, const uint16_t *narrow, pf_dtype type,
                      const void *w, const void *then, int64_t rows, int64_t out, int64_t in, void *scratch);
 size_t pfk_linear_rows_scratch(int threads, pf_dtype type, int64_t in);
+/* Keys and values x_k, x_v [rows,G,D] of rows to their places in a pool, which is as attention_rows reads it. Of a: T
+ * (rows), G, D, threads. */
+void pfk_store_rows(pf_dtype kv, void *k, void *v, const float *x_k, const float *x_v, const int32_t *place,
+                    const pfk_attention_f32 *a);
 /* Attention of single rows over listed places of a key/value pool: row r sees the places list[r][0..len[r]), at least
  * one, the last window of them if window > 0. q, o [rows,H,D]; k, v [pages,G,PFK_PAGE,D] of type kv, F32 or F16, with
  * place p in page p / PFK_PAGE; scratch [threads, H / G, longest list]. Of a: T (rows), H, G, D, longest, scale, cap,

@@ -187,13 +187,25 @@ static void quant_narrow_q8_0(unsigned char *b, const float *x) {
     for (int k = 0; k < 32; k++) b[2 + k] = (unsigned char)(int8_t)roundf(x[k] * inverse);
 }
 
+static PFK_CLONES void quant_narrow_bf16(unsigned char *p, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t h = pfi_f32_to_bf16(x[i]);
+        memcpy(p + 2 * i, &h, 2);
+    }
+}
+
+static PFK_CLONES void quant_narrow_f16(unsigned char *p, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t h = pfi_f32_to_f16(x[i]);
+        memcpy(p + 2 * i, &h, 2);
+    }
+}
+
 void pfk_narrow(pf_dtype type, void *dst, const float *src, int64_t n) {
     unsigned char *p = dst;
     for (int64_t i = 0; type == PF_Q8_0 && i < n; i += 32) quant_narrow_q8_0(p + i / 32 * 34, src + i);
-    for (int64_t i = 0; (type == PF_BF16 || type == PF_F16) && i < n; i++) {
-        uint16_t h = type == PF_BF16 ? pfi_f32_to_bf16(src[i]) : pfi_f32_to_f16(src[i]);
-        memcpy(p + 2 * i, &h, 2);
-    }
+    if (type == PF_BF16) quant_narrow_bf16(p, src, n);
+    if (type == PF_F16) quant_narrow_f16(p, src, n);
     if (type == PF_F32) memcpy(dst, src, (size_t)n * sizeof *src);
 }
 #endif

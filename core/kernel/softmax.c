@@ -12,6 +12,15 @@ PFK_CLONES pf_real PFK(max)(const pf_real *x, int64_t n) {
     return m[0];
 }
 
+PFK_CLONES double PFK(sum)(const pf_real *x, int64_t n) {
+    double sum[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) sum[j] += (double)x[i + j];
+    for (; i < n; i++) sum[0] += (double)x[i];
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
 /* Sixteen partial sums in blocks that go to double: small terms survive a large vocabulary. */
 PFK_CLONES double PFK(exp_sum)(pf_real *y, const pf_real *x, pf_real shift, pf_real scale, int64_t n) {
     double total = 0;

@@ -127,15 +127,6 @@ static pf_tensor *pass_linear(pfi_run *r, pf_tensor *x, const pfi_linear *l) {
     return pfi_pass_linear(((pass_run *)r)->pass, x, l);
 }
 
-static void pass_store(const pfi_pass *p, void *pool, const pf_tensor *x, const pfi_rows *r) {
-    const int64_t G = p->m->config.kv_heads, D = p->m->config.head_dim;
-    const size_t bytes = pfi_dtype_bytes(p->kv, (size_t)D);
-    for (int64_t i = 0; i < r->n * G; i++) {
-        const int64_t place = r->place[i / G], page = place / PFK_PAGE * G + i % G;
-        pfk_narrow(p->kv, (char *)pool + (size_t)(page * PFK_PAGE + place % PFK_PAGE) * bytes, pfi_f32(x) + i * D, D);
-    }
-}
-
 static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_tensor *k, pf_tensor *v) {
     const pass_run *a = (const pass_run *)run;
     const pfi_pass *p = a->pass;
@@ -153,8 +144,7 @@ static pf_tensor *pass_attention(pfi_run *run, int64_t layer, pf_tensor *q, pf_t
     const double start = pfi_observe_begin(p->ctx);
     pf_tensor *o = pf_tensor_new(p->ctx, PF_F32, 3, q->dim);
     if (!o) return NULL;
-    pass_store(p, p->k[layer], k, r);
-    pass_store(p, p->v[layer], v, r);
+    pfk_store_rows(p->kv, p->k[layer], p->v[layer], pfi_f32(k), pfi_f32(v), r->place, &shape);
     pfk_attention_rows(0, pfi_f32(o), pfi_f32(q), p->kv, p->k[layer], p->v[layer], r->list, r->len, &shape, a->scores);
     double seen = 0;
     for (int64_t i = 0; i < r->n; i++)

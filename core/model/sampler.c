@@ -60,11 +60,22 @@ static int64_t sampler_cut(sampler_candidate *c, const float *p, int64_t n, doub
     }
 }
 
-/* where cumulative weight passes u of the whole */
+enum { SAMPLER_BLOCK = 256 };
+
+/* where cumulative weight passes u of the whole: first among blocks, then in the one */
 static int32_t sampler_pick(const float *p, int64_t n, double total, double u) {
-    double at = 0;
-    int64_t pick = 0;
-    for (int64_t i = 0; i < n; i++) {
+    double at = 0, reached = 0;
+    int64_t from = 0;
+    for (int64_t b = 0; b < n && u * total >= reached; b += SAMPLER_BLOCK) {
+        const double sum = pfk_sum_f32(p + b, PFI_MIN(n - b, SAMPLER_BLOCK));
+        if (sum > 0) {
+            from = b;
+            at = reached;
+        }
+        reached += sum;
+    }
+    int64_t pick = from;
+    for (int64_t i = from; i < n; i++) {
         if (!(p[i] > 0)) continue;
         pick = i; /* the last possible one, should rounding carry u past the end */
         at += (double)p[i];

@@ -124,6 +124,31 @@ static void test_many(void **state) {
         }
 }
 
+/* all of a large vocabulary, in the order of ids; whole blocks of it cannot be drawn */
+static void all_drawn(uint64_t seed, int step) {
+    static float z[MANY];
+    static double reached[MANY]; /* by the token and those before it */
+    double total = 0;
+    float logp;
+    const pf_generate_options o = pf_generate_defaults();
+    for (int i = 0; i < MANY; i++) {
+        const bool never = i < 300 || (i > 2000 && i < 2900) || i > 4600;
+        z[i] = never ? -HUGE_VALF : (float)(3 * pfi_random_normal(seed, 0, (uint64_t)i));
+        reached[i] = total += exp((double)z[i]);
+    }
+    for (int i = 0; i < MANY; i += step) {
+        if (isinf(z[i]) || exp((double)z[i]) / total < 1e-6) continue; /* floats do not tell it from its neighbours */
+        assert_int_equal(drawn(z, MANY, &o, (reached[i] - exp((double)z[i]) / 2) / total, &logp), i);
+    }
+    assert_int_equal(drawn(z, MANY, &o, 0, &logp), 300);
+    assert_int_equal(drawn(z, MANY, &o, nextafter(1, 0), &logp), 4600);
+}
+
+static void test_all(void **state) {
+    (void)state;
+    for (uint64_t seed = 12; seed < 32; seed++) all_drawn(seed, seed == 12 ? 1 : 97);
+}
+
 static void test_edges(void **state) {
     (void)state;
     float equal[FEW] = {1, 1, 1, 1, 1}, far[FEW] = {-1000, 0, 1000, 0, -HUGE_VALF}, logp;
@@ -522,6 +547,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_all),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_independence),
         cmocka_unit_test(test_seeds),
