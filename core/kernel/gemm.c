@@ -58,6 +58,25 @@ static gemm_cut gemm_cut_of(int64_t M, int64_t N, int64_t K) {
     return (gemm_cut){gemm_up((M + rows - 1) / gemm_max(rows, 1), 16), gemm_up((N + cols - 1) / gemm_max(cols, 1), 16)};
 }
 
+typedef struct gemm_tiles {
+    bool ta, tb;
+    int64_t M, N, K;
+    const pf_real *A, *B;
+    pf_real *C;
+    int64_t lda, ldb, ldc;
+    pf_real beta;
+    gemm_cut cut;
+    int64_t high; /* tiles above one another */
+} gemm_tiles;
+
+static void gemm_tile(const gemm_tiles *g, int64_t t) {
+    const int64_t i = t % g->high * g->cut.m, j = t / g->high * g->cut.n;
+    gemm_blas(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans, g->tb ? CblasTrans : CblasNoTrans,
+              (int)gemm_min(g->M - i, g->cut.m), (int)gemm_min(g->N - j, g->cut.n), (int)g->K, 1,
+              g->A + (g->ta ? i : i * g->lda), (int)g->lda, g->B + (g->tb ? j * g->ldb : j), (int)g->ldb, g->beta,
+              g->C + i * g->ldc + j, (int)g->ldc);
+}
+
 void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const pf_real *A, int64_t lda,
                const pf_real *B, int64_t ldb, pf_real beta, pf_real *C, int64_t ldc) {
     if (M == 0 || N == 0) return;
@@ -66,15 +85,14 @@ void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, c
         return;
     }
     const gemm_cut cut = gemm_cut_of(M, N, K);
-    const int64_t rows = (M + cut.m - 1) / cut.m, cols = (N + cut.n - 1) / cut.n;
-    const bool wide = gemm_wide(M, N, K);
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (wide)
-    for (int64_t t = 0; t < rows * cols; t++) {
-        const int64_t i = t % rows * cut.m, j = t / rows * cut.n;
-        gemm_blas(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-                  (int)gemm_min(M - i, cut.m), (int)gemm_min(N - j, cut.n), (int)K, 1, A + (ta ? i : i * lda), (int)lda,
-                  B + (tb ? j * ldb : j), (int)ldb, beta, C + i * ldc + j, (int)ldc);
+    const gemm_tiles g = {ta, tb, M, N, K, A, B, C, lda, ldb, ldc, beta, cut, (M + cut.m - 1) / cut.m};
+    const int64_t tiles = g.high * ((N + cut.n - 1) / cut.n);
+    if (threads == 1 || !gemm_wide(M, N, K)) { /* a parallel region costs a system call even for one thread */
+        for (int64_t t = 0; t < tiles; t++) gemm_tile(&g, t);
+        return;
     }
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int64_t t = 0; t < tiles; t++) gemm_tile(&g, t);
 }
 
 /* ---- products with a stored weight ---- */
