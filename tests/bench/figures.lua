@@ -26,10 +26,10 @@ end
 function M.summary(first, parts)
   local all = table.move(parts, 1, #parts, 2, { first })
   local s = { flops = first.flops, results = collect(all, "result"), bytes = largest(parts, "bytes") }
-  for _, name in ipairs { "peak", "held", "rate", "rate_cpu" } do s[name] = largest(all, name) end
-  s.all_seconds = collect(parts, "seconds")
-  local cpu = collect(parts, "cpu")
-  if #cpu > 0 then s.cpu = M.median(cpu) end
+  for _, name in ipairs { "peak", "held" } do s[name] = largest(all, name) end
+  s.all_seconds, s.all_cpu = collect(parts, "seconds"), collect(parts, "cpu")
+  s.rates, s.rates_cpu = collect(parts, "rate"), collect(parts, "rate_cpu")
+  if #s.all_cpu > 0 then s.cpu = M.median(s.all_cpu) end
   if #s.all_seconds > 0 then
     s.seconds = M.median(s.all_seconds)
     s.spread = (math.max(table.unpack(s.all_seconds)) - math.min(table.unpack(s.all_seconds))) / s.seconds
@@ -58,11 +58,21 @@ function M.same(a, b, tolerance)
   return worst <= tolerance, worst
 end
 
---- The share of the rate of products that was reached: needed flops alone, by the clock and by the processors' time.
-function M.shares(s, rate)
-  if not s.flops or s.flops == 0 or not s.seconds then return nil end
-  return rate and s.flops / s.seconds / 1e9 / rate,
-    s.rate_cpu and s.cpu and s.flops / s.cpu / 1e9 / s.rate_cpu
+--- The largest of each round among several lists.
+function M.largest_each(lists)
+  local most = {}
+  for _, list in ipairs(lists) do
+    for i, x in ipairs(list) do most[i] = math.max(most[i] or x, x) end
+  end
+  return most
+end
+
+--- The share of the rate of products that was reached, needed flops alone: of the rate that was measured in the same
+--- round, as the machine is not as fast in each; median. nil without flops, seconds or rates of a round.
+function M.share(flops, seconds, rates)
+  local list = {}
+  for i = 1, flops and flops > 0 and math.min(#seconds, #rates) or 0 do list[i] = flops / seconds[i] / 1e9 / rates[i] end
+  return #list > 0 and M.median(list) or nil
 end
 
 return M

@@ -23,23 +23,24 @@ SEQUENCES = [(row["prompt"], answer) for row in ROWS for answer in row["answers"
 
 # ---- measuring ----
 
-best = 0
+rate = 0  # of this round
 
 
 def measure_rate():
-    """GFLOP/s of a matrix product: the best so far"""
-    global best
+    """GFLOP/s of a matrix product: the best of some"""
+    global rate
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    for _ in range(8):
+    rate = 0
+    for _ in range(16):
         start = time.perf_counter()
         for _ in range(2): a @ b
-        best = max(best, 4 * 1024 ** 3 / (time.perf_counter() - start) / 1e9)
+        rate = max(rate, 4 * 1024 ** 3 / (time.perf_counter() - start) / 1e9)
 
 
 def say(**figures):
     with open("/proc/self/status") as f:
         peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
-    print(json.dumps({**figures, "peak": peak, "rate": best}), flush=True)
+    print(json.dumps({**figures, "peak": peak, "rate": rate}), flush=True)
 
 
 def wait():

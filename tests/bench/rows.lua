@@ -6,14 +6,15 @@ local M = {}
 
 --- The rows of a work: pofit's and each peer's. found: who -> summary; missing: who -> why there is none.
 function M.of(work, found, missing)
-  local list, rate, ours = {}, nil, found.pofit
-  for _, s in pairs(found) do rate = s.rate and math.max(rate or 0, s.rate) or rate end
+  local list, rates, ours = {}, {}, found.pofit
+  for _, s in pairs(found) do rates[#rates + 1] = s.rates end
   for _, who in ipairs { "pofit", table.unpack(work.peers) } do
     local s = found[who]
     local row = { work = work, who = who, s = s, missing = not s and (missing[who] or "no figure") or nil }
     list[#list + 1] = row
     if s and who == "pofit" then
-      row.share, row.share_cpu = figures.shares(s, rate)
+      row.share = figures.share(s.flops, s.all_seconds, figures.largest_each(rates))
+      row.share_cpu = figures.share(s.flops, s.all_cpu, s.rates_cpu)
     elseif s and ours then
       row.ratio, row.low, row.high = figures.ratio(ours.all_seconds, s.all_seconds)
       row.more = s.flops and (ours.flops or 0) > 0 and s.flops > 0 and s.flops / ours.flops or nil
@@ -58,8 +59,8 @@ ratio     the peer's time over pofit's: median of the rounds, smallest to larges
 cpu       seconds of all processors together, which other users of the machine disturb less
 GFLOP     pofit: what the products need, by its profile; peers in Python: what theirs do, by FlopCounterMode
 of ours   the peer's GFLOP over pofit's
-of sgemm  GFLOP over seconds, of the best rate of a 1024 x 1024 x 1024 product that was measured in the same run, by
-          pofit or a peer; by cpu: both over the processors' seconds, pofit's own product
+of sgemm  GFLOP over seconds, of the best rate of a 1024 x 1024 x 1024 product that pofit or a peer measured in the same
+          round; median of the rounds. By cpu: both over the processors' seconds, pofit's own product
 memory    the most that the process held
 same      the results (losses of the updates, sums of log-probs, numbers of tokens, ids, logits) agree as closely as
           works.lua asks]]

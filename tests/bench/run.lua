@@ -74,7 +74,7 @@ end
 
 -- works that are compared with each other take turns, too; fills in what was found of each
 local function measured(runs)
-  for round = 1, opt.rounds do
+  for round = 1, opt.rounds * (runs[1].work.often or 1) do
     for _, run in ipairs(runs) do
       if round <= (run.work.rounds or round) then turn(run, round) end
     end

@@ -7,7 +7,7 @@
 --   rows    prompts of prompt tokens, each with answers of answer tokens; pairs are answers 1 and 2, 3 and 4, ...
 --   compute, kv of sampling: llama.cpp and torch hold keys and values in 16 bits, and round what goes into products to
 --           bfloat16 where the processor multiplies such numbers; so does pofit if it is told so
---   updates in one timed run (1); rounds at most
+--   updates in one timed run (1); rounds at most; often: so many times as many rounds as the others (1)
 --   peers   trl: TRL's trainers, torch: transformers, tokenizers, both as their users run them; tuned: by hand; llama
 --   cold    the model's file leaves the page cache before each time
 --   long    only with --all, or where --only names it
@@ -89,7 +89,7 @@ add("start-up", { kind = "startup", peers = { "trl" } })
 for _, n in ipairs { 1, 4, 16, 64 } do
   add(("cost (%d pairs)"):format(n), { kind = "dpo", mode = "lora", dtype = "float32", shape = "narrow", prompts = n,
     prompt = 128, answers = 2, answer = 128, updates = math.max(1, 16 // n), peers = {}, group = "cost",
-    in_turn = true })
+    in_turn = true, often = 4 }) -- what is said of it is its best round
 end
 for _, length in ipairs { 256, 512, 1024, 2048, 4096, 8192 } do
   add(("memory (%d tokens)"):format(length), { kind = "sft", mode = "lora", dtype = "float32", shape = "narrow",

@@ -51,15 +51,25 @@ end)
 local function summary(seconds, result, more)
   local first, parts = { peak = 2e6, result = 1.0, flops = 4e9 }, {}
   for name, value in pairs(more or {}) do first[name] = value end
-  for i, s in ipairs(seconds) do parts[i] = { seconds = s, cpu = 2 * s, result = result, peak = 1e6 * i, rate = 8 } end
+  for i, s in ipairs(seconds) do
+    parts[i] = { seconds = s, cpu = 2 * s, result = result, peak = 1e6 * i, rate = 8 * i, rate_cpu = 1 }
+  end
   return figures.summary(first, parts)
 end
 
 check.test("a summary takes the largest memory, the median time, and all results", function()
   local s = summary({ 1.0, 2.0, 4.0 }, 0.5)
-  check.eq({ s.seconds, s.spread, s.cpu, s.peak, s.rate, s.flops }, { 2.0, 1.5, 4.0, 3e6, 8, 4e9 })
-  check.eq(s.results, { 1.0, 0.5, 0.5, 0.5 })
-  check.eq(figures.shares(s, 4), 0.5) -- 2 GFLOP/s of 4
+  check.eq({ s.seconds, s.spread, s.cpu, s.peak, s.flops }, { 2.0, 1.5, 4.0, 3e6, 4e9 })
+  check.eq({ s.results, s.rates, s.all_cpu }, { { 1.0, 0.5, 0.5, 0.5 }, { 8, 16, 24 }, { 2.0, 4.0, 8.0 } })
+end)
+
+check.test("the share of the rate is that of each round, of whoever measured the best", function()
+  local rates = figures.largest_each { { 8, 1, 10 }, { 2, 16, 4, 3 } }
+  check.eq(rates, { 8, 16, 10, 3 })
+  check.eq(figures.share(4e9, { 1, 1, 1 }, rates), 0.4) -- 4/8, 4/16, 4/10
+  check.eq(figures.share(4e9, {}, rates), nil)
+  check.eq(figures.share(0, { 1 }, rates), nil)
+  check.eq(figures.share(nil, { 1 }, rates), nil)
 end)
 
 local work = { name = "a, b", kind = "dpo", tolerance = 0.01, peers = { "trl", "llama", "tuned" } }
@@ -87,7 +97,7 @@ check.test("the same for programs and for the README", function()
   end
   check.matches(lines[5], "tuned,.*,no torch$")
   check.ok(rows.markdown(list):find(
-    "\n| a, b | 1.000 s | 50 % | 2 MB | trl | 3.000 s | 3.00 x [2.00, 4.00] | 2.00 x | 2 MB |", 1, true))
+    "\n| a, b | 1.000 s | 38 % | 2 MB | trl | 3.000 s | 3.00 x [2.00, 4.00] | 2.00 x | 2 MB |", 1, true))
   for line in rows.markdown(list):gmatch "[^\n]+" do check.eq(select(2, line:gsub("|", "")), 10, line) end
 end)
 
