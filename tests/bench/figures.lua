@@ -70,8 +70,8 @@ end
 --- The share of the rate of products that was reached, needed flops alone: of the rate that was measured in the same
 --- round, as the machine is not as fast in each; median. nil without flops, seconds or rates of a round.
 function M.share(flops, seconds, rates)
-  local list = {}
-  for i = 1, flops and flops > 0 and math.min(#seconds, #rates) or 0 do list[i] = flops / seconds[i] / 1e9 / rates[i] end
+  local list, n = {}, flops and flops > 0 and math.min(#seconds, #rates) or 0
+  for i = 1, n do list[i] = flops / seconds[i] / 1e9 / rates[i] end
   return #list > 0 and M.median(list) or nil
 end
 
