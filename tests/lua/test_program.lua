@@ -28,6 +28,19 @@ local function script(name, text)
   return path
 end
 
+check.test("threads that the user binds have a processor each", function()
+  local processors = run "nproc"
+  if tonumber(processors) < 2 then return end
+  local file = script("bound.lua", [[
+    local pf = require "pofit"
+    pf.threads(2)
+    pf.matmul(pf.randn { 512, 512 }, pf.randn { 512, 512 })
+    os.execute "grep -h Cpus_allowed_list /proc/$PPID/task/*/status | sort -u | wc -l"
+  ]])
+  local out = run(("env -u GOMP_SPINCOUNT OMP_PROC_BIND=true %s %s"):format(program, file))
+  check.eq(tonumber(out), 2)
+end)
+
 check.test("version, help, unknown options", function()
   local out, status = run(program .. " --version")
   check.matches(out, "^pofit 0%.1%.0 ")
