@@ -127,6 +127,17 @@ static int64_t need_layer_of(const pf_model *m, const void *place) {
     return p >= first && p < end ? (p - first) / (int64_t)sizeof *m->layer : -1;
 }
 
+/* backward of the largest adapter of a layer */
+static size_t need_lora(const need *n, int64_t layer) {
+    size_t most = 0;
+    for (int i = 0; n->m->adapter && i < n->m->adapter->n_lora; i++) {
+        const pfi_lora *l = &n->m->adapter->lora[i];
+        const pfk_lora_f32 shape = {.rows = n->load.nodes, .r = l->rank, .in = l->on->w->dim[1], .out = l->out};
+        if (need_layer_of(n->m, l->on) == layer) most = PFI_MAX(most, pfk_lora_scratch_f32(&shape));
+    }
+    return most / sizeof(float) * need_real(n);
+}
+
 /* when backward comes to a place in a layer */
 static int need_place_of(const pf_model *m, const void *place, int64_t layer) {
     const size_t at = (size_t)((const char *)place - (const char *)&m->layer[layer]);
@@ -222,8 +233,10 @@ static size_t need_backward(const need *n, int64_t layer, size_t held, size_t *g
                  first = all ? 0 : own[NEED_FIRST];
     const int64_t begun = (int64_t)(held + *grads + down);
     *grads += down + middle + first;
-    const int64_t act = begun + need_at_act(n->m, l) * nodes + (int64_t)need_panel(l->down.w);
-    const int64_t attention = begun + (int64_t)middle + need_at_attention(n->m, l) * nodes + (int64_t)need_scratch(n);
+    const int64_t lora = (int64_t)need_lora(n, layer);
+    const int64_t act = begun + need_at_act(n->m, l) * nodes + PFI_MAX((int64_t)need_panel(l->down.w), lora);
+    const int64_t attention =
+        begun + (int64_t)middle + need_at_attention(n->m, l) * nodes + PFI_MAX((int64_t)need_scratch(n), lora);
     return (size_t)PFI_MAX(act, attention);
 }
 

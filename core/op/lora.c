@@ -3,8 +3,9 @@
 
 /* saved[0]: scale x a^T, [rows, r] */
 static int64_t lora_rows(const pfi_call *c) {
-    int64_t in = c->in[2]->dim[1];
-    return in ? (int64_t)pfi_numel(c->in[1]) / in : 0;
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < c->in[1]->nd; i++) rows *= c->in[1]->dim[i];
+    return rows;
 }
 
 static PFK(lora) lora_of(const pfi_call *c) {
@@ -69,6 +70,8 @@ static const pfi_case lora_cases[] = {
     {.dim = {PFI_S3(2, 3, 5), PFI_S3(2, 3, 4), PFI_S2(1, 4), PFI_S2(5, 1)}, .args = "scale=-2.5"},
     {.dim = {PFI_S1(2), PFI_S1(3), PFI_S2(3, 3), PFI_S2(2, 3)}, .args = "scale=0.5"},
     {.dim = {PFI_S2(200, 130), PFI_S2(200, 120), PFI_S2(8, 120), PFI_S2(130, 8)}, .args = "scale=2"},
+    {.dim = {PFI_S2(200, 130), PFI_S2(200, 120), PFI_S2(20, 120), PFI_S2(130, 20)}},
+    {.dim = {PFI_S2(5, 4), PFI_S2(5, 0), PFI_S2(2, 0), PFI_S2(4, 2)}},
     {.dim = {PFI_S2(1100, 20), PFI_S2(1100, 30), PFI_S2(2, 30), PFI_S2(20, 2)}},
     {.dim = {PFI_S2(5, 4), PFI_S2(5, 2), PFI_S2(2, 3), PFI_S2(4, 2)}, .want = PF_SHAPE},
     {.dim = {PFI_S2(5, 4), PFI_S2(5, 3), PFI_S2(2, 3), PFI_S2(4, 3)}, .want = PF_SHAPE},

@@ -335,8 +335,8 @@ static int main_parse(main_args *a) {
 
 /* GNU OpenMP reads its settings when it is loaded. By default its threads spin for milliseconds before they sleep; on
  * a machine that does something else besides, they then spin away the very time that the others need (measured: ten
- * times slower and more). Ask for a short spin and start again, once; not where threads are bound to processors, as this
- * one already is to the first, which it would hand on to all. */
+ * times slower and more). Ask for a short spin and start again, once; not where threads are bound to processors, as
+ * this one already is to the first, which it would hand on to all. */
 static void main_short_spin(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || omp_get_proc_bind() != omp_proc_bind_false) return;
     setenv("GOMP_SPINCOUNT", "1000", 1);
