@@ -15,8 +15,10 @@ static int64_t lora_blocks(const PFK(lora) * l) { return (l->rows + lora_high(l)
 
 static int64_t lora_groups(const PFK(lora) * l) { return lora_least(lora_blocks(l), LORA_GROUPS); }
 
-/* values of a group's scratch: du [rows of a block, r], da [r, in], db [out, r] */
-static int64_t lora_part(const PFK(lora) * l) { return l->r * (lora_high(l) + l->in + l->out); }
+/* values of a group's scratch: du [rows of a block, r]; da [r, in], db [out, r], which the only group does not need */
+static int64_t lora_part(const PFK(lora) * l) {
+    return l->r * (lora_high(l) + (lora_groups(l) == 1 ? 0 : l->in + l->out));
+}
 
 /* do threads share out blocks? Otherwise they share the products of one. */
 static bool lora_shared(const PFK(lora) * l) {
@@ -78,8 +80,8 @@ static void lora_group_back(const PFK(lora) * l, int64_t g, const pf_real *u, co
                             const bool fresh[4], pf_real *part) {
     const int64_t groups = lora_groups(l), high = lora_high(l);
     const int64_t first = g * lora_blocks(l) / groups, end = (g + 1) * lora_blocks(l) / groups;
-    lora_sums to = {part + high * l->r, part + high * l->r + l->r * l->in, 0, 0};
-    if (groups == 1) to = (lora_sums){dx[2], dx[3], fresh[2] ? 0 : 1, fresh[3] ? 0 : 1};
+    lora_sums to = groups == 1 ? (lora_sums){dx[2], dx[3], fresh[2] ? 0 : 1, fresh[3] ? 0 : 1}
+                               : (lora_sums){part + high * l->r, part + (high + l->in) * l->r, 0, 0};
     for (int64_t i = first; i < end; i++) {
         const int64_t t = i * high, n = lora_least(l->rows - t, high);
         pf_real *const at[4] = {dx[0] ? dx[0] + t * l->out : NULL, dx[1] ? dx[1] + t * l->in : NULL, dx[2], dx[3]};
@@ -103,11 +105,12 @@ static void lora_add(const PFK(lora) * l, const pf_real *part, int64_t n, bool f
 void PFK(lora_backward)(const PFK(lora) * l, pf_real *const dx[4], const bool fresh[4], const pf_real *dy,
                         const pf_real *u, void *scratch) {
     const int64_t groups = lora_groups(l);
-    pf_real *part = scratch, *da = part + lora_high(l) * l->r, *db = da + l->r * l->in;
+    pf_real *part = scratch;
     if (groups == 1) { /* as in forward */
         lora_group_back(l, 0, u, dy, dx, fresh, part);
         return;
     }
+    const pf_real *da = part + lora_high(l) * l->r, *db = da + l->r * l->in;
 #pragma omp parallel num_threads(l->threads) if (lora_shared(l))
     {
 #pragma omp for schedule(dynamic, 1)

@@ -92,7 +92,7 @@ static int32_t sampler_token(const float *logits, int64_t n, const pf_generate_o
     if (o->temperature == 0) {
         while (id + 1 < n && logits[id] != top) id++;
     } else {
-        const float scale = (float)fmin(1 / o->temperature, (double)FLT_MAX);
+        const float scale = (float)fmax(fmin(1 / o->temperature, (double)FLT_MAX), (double)FLT_MIN);
         const double total = o->temperature == 1 ? sum : pfk_exp_sum_f32(p, logits, top, scale, n);
         if (o->top_k > 0 || o->top_p < 1 || o->min_p > 0) {
             const int64_t left = sampler_cut(c, p, n, total, o);

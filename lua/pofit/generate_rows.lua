@@ -8,14 +8,12 @@ local prompts = require "pofit.prompts"
 
 local M = {}
 
--- the columns that an answer adds
-local function columns(opt)
-  local out = { "completion", "finish" }
+-- the columns that an answer adds; text: does it have any? Without a tokenizer it is ids alone
+local function columns(opt, text)
+  local out = { text and "completion" or "ids", "finish" }
   if opt.n > 1 then table.insert(out, 1, "sample") end
-  if opt.logp then
-    out[#out + 1] = "ids"
-    out[#out + 1] = "logp"
-  end
+  if opt.logp and text then out[#out + 1] = "ids" end
+  if opt.logp then out[#out + 1] = "logp" end
   return out
 end
 
@@ -34,7 +32,7 @@ function M.line(row, sample, k, opt)
   for name, value in pairs(row) do keys[#keys + 1], values[name] = name, value end
   local answer = { sample = k, completion = sample.text, finish = sample.finish, ids = json.array(sample.ids) }
   answer.logp = opt.logp and short(sample.logp) or nil
-  for _, name in ipairs(columns(opt)) do keys[#keys + 1], values[name] = name, answer[name] end
+  for _, name in ipairs(columns(opt, sample.text)) do keys[#keys + 1], values[name] = name, answer[name] end
   return json.encode(json.object(values, keys)) .. "\n"
 end
 
@@ -105,7 +103,7 @@ local function work(opt, model, file, state, total)
   local opts, progress = sampling.of(opt), progress_of(opt, total, state.done)
   opts.n = opt.n
   opts.on_token = function() return not sys.interrupted() end
-  local next_entry = prompts.rows(opt.data, opt, columns(opt))
+  local next_entry = prompts.rows(opt.data, opt, columns(opt, model.tokenizer))
   for _ = 1, state.done do next_entry() end
   repeat
     local portion = {}

@@ -10,7 +10,8 @@ local methods = core.class.model
 local function prompt_ids(tok, prompt, i)
   if type(prompt) == "string" or chat.is_messages(prompt) then
     if not tok then
-      core.refuse("generate: the model has no tokenizer (tokenizer.json in its directory); give prompts as ids")
+      core.refuse("generate: the model has no tokenizer (tokenizer.json in its directory); give prompts as ids "
+        .. "(pofit generate: --data with rows like {\"prompt\": [1, 2]})")
     end
     if type(prompt) == "string" then return chat.encode(tok, prompt) end
     return tok:chat(prompt, { generation_prompt = true, tokenize = true })

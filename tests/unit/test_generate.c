@@ -164,6 +164,9 @@ static void test_edges(void **state) {
     o.temperature = 1e-60;
     assert_int_equal(drawn(equal, FEW, &o, 0.5, &logp), 2);
     assert_int_equal(drawn(far, FEW, &o, 0.5, &logp), 2);
+    o.temperature = 1e300; /* all alike, but what cannot be drawn */
+    assert_int_equal(drawn(far, FEW, &o, 0, &logp), 0);
+    assert_int_equal(drawn(far, FEW, &o, nextafter(1, 0), &logp), 3);
 }
 
 /* ---- samples of a model ---- */
