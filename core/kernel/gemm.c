@@ -23,8 +23,6 @@ typedef struct gemm_cut {
     int64_t m, n; /* rows and columns of a tile */
 } gemm_cut;
 
-static int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static int64_t gemm_max(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t gemm_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -40,7 +38,7 @@ static int64_t gemm_even(int64_t size, int64_t parts, int64_t other, int64_t all
 }
 
 static int64_t gemm_most_cols(int64_t K) {
-    return gemm_max(gemm_min(GEMM_DEEP / gemm_max(K, 1) / 16 * 16, GEMM_COLS), GEMM_THIN);
+    return gemm_max(pfk_least(GEMM_DEEP / gemm_max(K, 1) / 16 * 16, GEMM_COLS), GEMM_THIN);
 }
 
 static gemm_cut gemm_cut_of(int64_t M, int64_t N, int64_t K) {
@@ -72,7 +70,7 @@ typedef struct gemm_tiles {
 static void gemm_tile(const gemm_tiles *g, int64_t t) {
     const int64_t i = t % g->high * g->cut.m, j = t / g->high * g->cut.n;
     gemm_blas(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans, g->tb ? CblasTrans : CblasNoTrans,
-              (int)gemm_min(g->M - i, g->cut.m), (int)gemm_min(g->N - j, g->cut.n), (int)g->K, 1,
+              (int)pfk_least(g->M - i, g->cut.m), (int)pfk_least(g->N - j, g->cut.n), (int)g->K, 1,
               g->A + (g->ta ? i : i * g->lda), (int)g->lda, g->B + (g->tb ? j * g->ldb : j), (int)g->ldb, g->beta,
               g->C + i * g->ldc + j, (int)g->ldc);
 }
@@ -98,7 +96,7 @@ void PFK(gemm)(int threads, bool ta, bool tb, int64_t M, int64_t N, int64_t K, c
 /* ---- products with a stored weight ---- */
 
 size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in) {
-    const int64_t room = gemm_min(gemm_max(GEMM_PANEL, gemm_most_cols(in) * in), out * in);
+    const int64_t room = pfk_least(gemm_max(GEMM_PANEL, gemm_most_cols(in) * in), out * in);
     return type == PFI_DTYPE ? 0 : (size_t)gemm_up(room, 16) * sizeof(pf_real);
 }
 
@@ -106,7 +104,7 @@ size_t PFK(linear_scratch)(pf_dtype type, int64_t out, int64_t in) {
 static void gemm_widen(pf_real *panel, pf_dtype type, const void *w, int64_t from, int64_t n, int64_t in) {
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < n; r += GEMM_WIDEN)
-        PFK(widen)(type, linear_at(type, w, in, from + r), panel + r * in, gemm_min(n - r, GEMM_WIDEN) * in);
+        PFK(widen)(type, linear_at(type, w, in, from + r), panel + r * in, pfk_least(n - r, GEMM_WIDEN) * in);
 }
 
 void PFK(linear)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const void *w, int64_t rows, int64_t out,
@@ -121,13 +119,13 @@ void PFK(linear)(int threads, pf_real *y, const pf_real *x, pf_dtype type, const
     pf_real *panel = scratch;
 #pragma omp parallel num_threads(threads) if (wide)
     for (int64_t p = 0; p < out; p += width) {
-        const int64_t s = gemm_min(width, out - p);
+        const int64_t s = pfk_least(width, out - p);
         gemm_widen(panel, type, w, p, s, in);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t t = 0; t < high * ((s + cut.n - 1) / cut.n); t++) {
             const int64_t i = t % high * cut.m, j = t / high * cut.n;
-            gemm_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)gemm_min(rows - i, cut.m),
-                      (int)gemm_min(s - j, cut.n), (int)in, 1, x + i * in, (int)in, panel + j * in, (int)in, beta,
+            gemm_blas(CblasRowMajor, CblasNoTrans, CblasTrans, (int)pfk_least(rows - i, cut.m),
+                      (int)pfk_least(s - j, cut.n), (int)in, 1, x + i * in, (int)in, panel + j * in, (int)in, beta,
                       y + i * out + p + j, (int)out);
         }
     }
@@ -146,13 +144,13 @@ void PFK(linear_back)(int threads, pf_real *dx, const pf_real *dy, pf_dtype type
     pf_real *panel = scratch;
 #pragma omp parallel num_threads(threads) if (wide)
     for (int64_t k = 0; k < out; k += deep) {
-        const int64_t s = gemm_min(deep, out - k);
+        const int64_t s = pfk_least(deep, out - k);
         gemm_widen(panel, type, w, k, s, in);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t t = 0; t < tiles; t++) {
             const int64_t i = t % high * cut.m, j = t / high * cut.n;
-            gemm_blas(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)gemm_min(rows - i, cut.m),
-                      (int)gemm_min(in - j, cut.n), (int)s, 1, dy + i * out + k, (int)out, panel + j, (int)in,
+            gemm_blas(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)pfk_least(rows - i, cut.m),
+                      (int)pfk_least(in - j, cut.n), (int)s, 1, dy + i * out + k, (int)out, panel + j, (int)in,
                       k ? 1 : beta, dx + i * in + j, (int)in);
         }
     }
@@ -165,5 +163,5 @@ void PFK(accumulate)(int threads, pf_real *y, const pf_real *x, int64_t n) {
 
 void PFK(copy)(int threads, pf_real *y, const pf_real *x, int64_t n) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > PFK_WORTH_THREADS)
-    for (int64_t i = 0; i < n; i += GEMM_COPY) memcpy(y + i, x + i, (size_t)gemm_min(n - i, GEMM_COPY) * sizeof *y);
+    for (int64_t i = 0; i < n; i += GEMM_COPY) memcpy(y + i, x + i, (size_t)pfk_least(n - i, GEMM_COPY) * sizeof *y);
 }

@@ -7,13 +7,11 @@
  * results do not depend on the threads. */
 enum { LORA_ROWS = 64, LORA_THIN = 15, LORA_GROUPS = 16, LORA_COLUMNS = 2048 };
 
-static int64_t lora_least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static int64_t lora_high(const PFK(lora) * l) { return l->r <= LORA_THIN || l->rows == 0 ? LORA_ROWS : l->rows; }
 
 static int64_t lora_blocks(const PFK(lora) * l) { return (l->rows + lora_high(l) - 1) / lora_high(l); }
 
-static int64_t lora_groups(const PFK(lora) * l) { return lora_least(lora_blocks(l), LORA_GROUPS); }
+static int64_t lora_groups(const PFK(lora) * l) { return pfk_least(lora_blocks(l), LORA_GROUPS); }
 
 /* values of a group's scratch: du [rows of a block, r]; da [r, in], db [out, r], which the only group does not need */
 static int64_t lora_part(const PFK(lora) * l) {
@@ -36,7 +34,7 @@ static void lora_scale(pf_real *u, int64_t n, pf_real scale) {
 /* block i of u and y */
 static void lora_block(const PFK(lora) * l, int64_t i, pf_real *y, pf_real *u, const pf_real *y0) {
     const int threads = lora_threads(l);
-    const int64_t r = l->r, in = l->in, out = l->out, t = i * lora_high(l), n = lora_least(l->rows - t, lora_high(l));
+    const int64_t r = l->r, in = l->in, out = l->out, t = i * lora_high(l), n = pfk_least(l->rows - t, lora_high(l));
     PFK(gemm)(threads, false, true, n, r, in, l->x + t * in, in, l->a, in, 0, u + t * r, r);
     lora_scale(u + t * r, n * r, l->scale);
     PFK(copy)(threads, y + t * out, y0 + t * out, n * out);
@@ -83,7 +81,7 @@ static void lora_group_back(const PFK(lora) * l, int64_t g, const pf_real *u, co
     lora_sums to = groups == 1 ? (lora_sums){dx[2], dx[3], fresh[2] ? 0 : 1, fresh[3] ? 0 : 1}
                                : (lora_sums){part + high * l->r, part + (high + l->in) * l->r, 0, 0};
     for (int64_t i = first; i < end; i++) {
-        const int64_t t = i * high, n = lora_least(l->rows - t, high);
+        const int64_t t = i * high, n = pfk_least(l->rows - t, high);
         pf_real *const at[4] = {dx[0] ? dx[0] + t * l->out : NULL, dx[1] ? dx[1] + t * l->in : NULL, dx[2], dx[3]};
         lora_rows_back(l, n, l->x + t * l->in, u + t * l->r, dy + t * l->out, at, fresh, part, &to);
         to.beta_a = to.beta_b = 1;
@@ -94,7 +92,7 @@ static void lora_group_back(const PFK(lora) * l, int64_t g, const pf_real *u, co
 static void lora_add(const PFK(lora) * l, const pf_real *part, int64_t n, bool fresh, pf_real *dx) {
 #pragma omp for schedule(static) nowait
     for (int64_t j = 0; j < n; j += LORA_COLUMNS) {
-        const int64_t k = lora_least(n - j, LORA_COLUMNS);
+        const int64_t k = pfk_least(n - j, LORA_COLUMNS);
         pf_real sum[LORA_COLUMNS] = {0};
         for (int64_t g = 0; g < lora_groups(l); g++)
             for (int64_t i = 0; i < k; i++) sum[i] += part[g * lora_part(l) + j + i];

@@ -43,4 +43,6 @@ typedef float pf_real;
 /* enough work that waking the other threads pays */
 #define PFK_WORTH_THREADS (1 << 15)
 
+static inline int64_t pfk_least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 #endif

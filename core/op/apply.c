@@ -38,6 +38,12 @@ const char *pfi_in_name(const pfi_call *c, int input) {
     return "?";
 }
 
+int64_t pfi_matrix_rows(const pf_tensor *t) {
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < t->nd; i++) rows *= t->dim[i];
+    return rows;
+}
+
 pf_status pfi_shape_like(pfi_call *c, int input) {
     c->nd = c->in[input]->nd;
     for (int i = 0; i < c->nd; i++) c->dim[i] = c->in[input]->dim[i];

@@ -1,13 +1,6 @@
 #include "kernel/real.h"
 #include "op/op.h"
 
-/* x seen as [T, in] whatever its leading dimensions */
-static int64_t linear_rows(const pfi_call *c) {
-    int64_t rows = 1;
-    for (int i = 0; i + 1 < c->in[0]->nd; i++) rows *= c->in[0]->dim[i];
-    return rows;
-}
-
 static pf_status linear_shape(pfi_call *c) {
     const pf_tensor *x = c->in[0], *w = c->in[1];
     PF_TRY(pfi_need_ndim(c, 1, 2));
@@ -23,7 +16,7 @@ static pf_status linear_shape(pfi_call *c) {
 }
 
 static pf_status linear_forward(pfi_call *c) {
-    int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
+    int64_t rows = pfi_matrix_rows(c->in[0]), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     const pf_real *b = c->x[2];
     pf_real *y = c->y;
     if (b)
@@ -33,7 +26,7 @@ static pf_status linear_forward(pfi_call *c) {
 }
 
 static pf_status linear_backward(pfi_call *c) {
-    int64_t rows = linear_rows(c), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
+    int64_t rows = pfi_matrix_rows(c->in[0]), out = c->in[1]->dim[0], in = c->in[1]->dim[1];
     int threads = c->ctx->threads;
     const pf_real *dy = c->dy;
     if (c->dx[0]) PFK(linear_back)
@@ -45,7 +38,7 @@ static pf_status linear_backward(pfi_call *c) {
 }
 
 static double linear_flops(pfi_call *c, bool backward) {
-    const double once = 2 * (double)linear_rows(c) * (double)pfi_numel(c->in[1]);
+    const double once = 2 * (double)pfi_matrix_rows(c->in[0]) * (double)pfi_numel(c->in[1]);
     return backward ? once * (c->wants[0] + c->wants[1]) : once;
 }
 

@@ -2,15 +2,9 @@
 #include "op/op.h"
 
 /* saved[0]: scale x a^T, [rows, r] */
-static int64_t lora_rows(const pfi_call *c) {
-    int64_t rows = 1;
-    for (int i = 0; i + 1 < c->in[1]->nd; i++) rows *= c->in[1]->dim[i];
-    return rows;
-}
-
 static PFK(lora) lora_of(const pfi_call *c) {
     const pf_tensor *a = c->in[2], *b = c->in[3];
-    return (PFK(lora)){.rows = lora_rows(c),
+    return (PFK(lora)){.rows = pfi_matrix_rows(c->in[1]),
                        .r = a->dim[0],
                        .in = a->dim[1],
                        .out = b->dim[0],
@@ -54,7 +48,7 @@ static pf_status lora_backward(pfi_call *c) {
 }
 
 static double lora_flops(pfi_call *c, bool backward) {
-    const double once = 2 * (double)lora_rows(c), a = once * (double)pfi_numel(c->in[2]),
+    const double once = 2 * (double)pfi_matrix_rows(c->in[1]), a = once * (double)pfi_numel(c->in[2]),
                  b = once * (double)pfi_numel(c->in[3]);
     if (!backward) return a + b;
     return a * (c->wants[1] + c->wants[2]) + b * ((c->wants[1] || c->wants[2]) + c->wants[3]);

@@ -131,6 +131,7 @@ pf_status pfi_again_set(pf_tensor *y, pf_tensor *x, pfi_again *a);
 pf_status pfi_backward_from(pf_tensor *y, pf_tensor *dy);
 
 /* Helpers for shape stages. */
+int64_t pfi_matrix_rows(const pf_tensor *t);      /* seen as a matrix: the product of all dimensions but the last */
 pf_status pfi_shape_like(pfi_call *c, int input); /* result has input's shape */
 pf_status pfi_shape_broadcast(pfi_call *c);       /* result of in[0] and in[1] by the usual rule */
 pf_status pfi_need_ndim(pfi_call *c, int input, int nd);

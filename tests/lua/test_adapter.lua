@@ -25,9 +25,9 @@ local function said(m)
   return reference, text
 end
 
--- more rows than one group of blocks has, matrices wider than one block of columns
+-- more blocks of rows than there are groups; gradients of more values than are added up at a time
 check.test("what an adapter adds, by blocks, is what whole products make of it", function()
-  local shapes = { { 1300, 270 }, { 1300, 300 }, { 3, 300 }, { 270, 3 } }
+  local shapes = { { 1300, 270 }, { 1300, 300 }, { 8, 300 }, { 270, 8 } }
   local function leaves()
     local list = {}
     for i, shape in ipairs(shapes) do list[i] = pf.randn(shape, { seed = i, dtype = "float64", grad = true }) end
