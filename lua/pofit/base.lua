@@ -9,14 +9,15 @@ local M = {}
 --- split that no setting was chosen on.
 M.task = { modulus = 10, largest = 9, operands = { 3, 3 }, gaps = 0.4, splits = { "final" } }
 
-local config = json.object({
+local config = {
   architectures = json.array { "LlamaForCausalLM" }, model_type = "llama",
   hidden_size = 64, intermediate_size = 192, num_hidden_layers = 3, num_attention_heads = 4, num_key_value_heads = 2,
   max_position_embeddings = 128, rms_norm_eps = 1e-5, rope_theta = 10000, hidden_act = "silu",
   initializer_range = 0.02, tie_word_embeddings = true, bos_token_id = 0, eos_token_id = 1,
-}, { "architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-  "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta", "hidden_act", "initializer_range",
-  "tie_word_embeddings", "bos_token_id", "eos_token_id", "vocab_size" })
+}
+local ORDER <const> = { "architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers",
+  "num_attention_heads", "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta", "hidden_act",
+  "initializer_range", "tie_word_embeddings", "bos_token_id", "eos_token_id", "vocab_size" }
 
 --- Give options that were left open a value.
 ---@param opt table
@@ -28,12 +29,16 @@ function M.fill(opt, values)
 end
 
 --- A new small Llama for a task's characters. dir: where its tokenizer is written.
+---@param changes? table of its config.json
 ---@return table model
-function M.new(dir, task, seed)
-  local characters = task:vocabulary()
+function M.new(dir, task, seed, changes)
+  local characters, made = task:vocabulary(), {}
   require "pofit.characters"(dir, characters)
-  config.vocab_size = #characters + 2
-  return require "pofit.model".new(config, { seed = seed, tokenizer = require "pofit.tokenizer".load(dir) })
+  for name, value in pairs(config) do made[name] = value end
+  for name, value in pairs(changes or {}) do made[name] = value end
+  made.vocab_size = #characters + 2
+  return require "pofit.model".new(json.object(made, ORDER), { seed = seed,
+    tokenizer = require "pofit.tokenizer".load(dir) })
 end
 
 --- The base policy of a seed: trained once by recipes/sft.lua and kept in runs/base-SEED.

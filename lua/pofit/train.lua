@@ -10,7 +10,7 @@ local defaults = {
   weight_decay = 0, momentum = 0, schedule = "linear", warmup = 0, clip = 1, bad_steps = 5, seed = 0,
   log_every = 1, eval_every = 0, checkpoint_every = 50, label = "train",
 }
-local plain = { "model", "data", "loss", "steps", "epochs", "groups", "run", "eval", "quiet", "memory" }
+local plain = { "model", "data", "loss", "steps", "epochs", "groups", "run", "eval", "stop", "quiet", "memory" }
 
 local function settings(o)
   local known = {}
@@ -43,6 +43,10 @@ local function settings(o)
   if s.warmup < 1 then s.warmup = math.floor(s.warmup * s.steps) end
   if s.warmup >= s.steps then
     fail(("a warm-up of %d updates leaves none of %d for learning"):format(s.warmup, s.steps))
+  end
+  if s.stop ~= nil and (type(s.stop) ~= "function" or s.eval == nil or s.eval_every < 1) then
+    core.raise("pf.train: stop is a function(figures, step) that is asked after each evaluation: it needs eval and "
+      .. "eval_every")
   end
   if s.run then
     if s.quiet == nil then s.quiet = s.run.quiet end
@@ -151,6 +155,7 @@ local function fingerprint(s)
   return ("%s/%d/%d/%d"):format(rows, s.seed, s.batch, s.accumulate)
 end
 
+-- the number of updates that a checkpoint holds
 local function restore(s, trainer)
   local run = s.run
   if not (run and run.resuming and sys.exists(run.checkpoint)) then
@@ -163,12 +168,13 @@ local function restore(s, trainer)
   end
   run:start_log(state.logged)
   run:note(("resuming %s after step %d"):format(run.dir, state.step))
+  if state.stopped then s.steps = state.step end
   return state.step
 end
 
 local function save(s, trainer, step)
   if s.run then trainer:save(s.run.checkpoint, json.encode { step = step, logged = s.run:logged(),
-    data = fingerprint(s) }) end
+    data = fingerprint(s), stopped = s.stopped }) end
 end
 
 local function log(s, step, info, metrics, timing)
@@ -215,7 +221,8 @@ end
 --- and steps or epochs. The rest has defaults: lr, batch (rows of an update's part), accumulate (parts of an update),
 --- schedule ("constant", "linear", "cosine" or function(step) -> rate), warmup (updates; below 1: a share of them),
 --- optimizer ("adamw", "adamw_8bit": a quarter of its memory, "sgd"), weight_decay, clip, groups, seed, eval (a data
---- set or function(model) -> table) every eval_every steps,
+--- set or function(model) -> table) every eval_every steps, stop (function(figures, step) -> true to end early; figures
+--- are eval_NAME of all that eval gave),
 --- run (pf.run) for log and checkpoint, memory ("4GiB": what the process may take while it trains; layers and parts of
 --- batches are computed again so that it fits).
 ---@return table result {steps=, loss=, metrics= of the last step}
@@ -235,7 +242,9 @@ local function train(o)
     local info, metrics, tokens = one_update(s, trainer, order, step)
     local evaluated = s.eval and s.eval_every > 0 and (step % s.eval_every == 0 or step == s.steps)
     if evaluated then
-      for name, value in pairs(evaluation(s)) do metrics[name] = value end
+      local figures = evaluation(s)
+      for name, value in pairs(figures) do metrics[name] = value end
+      if s.stop and s.stop(figures, step) then s.steps, s.stopped = step, true end
     end
     if info.skipped then
       bar:note(("step %d skipped: %s is not finite; nothing was changed"):format(step, info.what))
@@ -252,6 +261,7 @@ local function train(o)
       if s.run then s.run:interrupted(step) end
       core.raise(("interrupted after step %d"):format(step))
     end
+    if s.stopped then break end
   end
   bar:finish()
   used()

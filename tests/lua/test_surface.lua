@@ -316,6 +316,36 @@ check.test("train: the loop as it is written for a new loss", function()
   check.fails("did you mean \"steps\"", pf.train, { model = policy, data = data, loss = print, step = 3 })
 end)
 
+check.test("train: ends early when asked, and a resumed run does not go on", function()
+  local data = pf.data.completion({ { prompt = "1+1?", completion = "1+1=2;#2" } }, tok)
+  local counted, asked, evaluations = {}, {}, 0
+  local function nothing() end
+  local run = { dir = dir, checkpoint = dir .. "/stopped.zst", opt = { checkpoint_every = 50 }, quiet = true,
+    start_log = nothing, note = nothing, log = nothing, logged = function() return 0 end,
+    count = function(_, amounts) counted[#counted + 1] = amounts.updates end }
+  local function go(policy)
+    return pf.train { model = policy, data = data, run = run, steps = 9, lr = 0.01, batch = 1, eval_every = 2,
+      loss = function(model, batch) return pf.loss.nll { logp = model:logp(batch) } end,
+      eval = function()
+        evaluations = evaluations + 1
+        return { so_far = evaluations }
+      end,
+      stop = function(figures, step)
+        asked[#asked + 1] = step
+        return figures.eval_so_far == 2
+      end }
+  end
+  local policy = tiny(3)
+  local result = go(policy)
+  check.eq({ result.steps, result.updates, result.metrics.eval_so_far }, { 4, 4, 2 })
+  check.eq({ asked, counted }, { { 2, 4 }, { 4 } })
+  local left = policy:fingerprint()
+  run.resuming = true
+  local resumed = tiny(3)
+  check.eq({ go(resumed).updates, resumed:fingerprint(), evaluations }, { 0, left, 2 })
+  check.fails("it needs eval and eval_every", pf.train, { model = policy, data = data, loss = print, stop = print })
+end)
+
 os.execute("rm -rf " .. dir)
 check.test("an error in a coroutine leaves no step and no quiet scope open", function()
   for _, scope in ipairs { pf.step, pf.no_grad } do
