@@ -16,12 +16,16 @@ Context.__index = Context
 
 local KEEP <const> = "runs/claims"
 
+-- settings whose text is the same in every process: names in order, at every depth
 local function sorted(settings)
-  if settings[1] ~= nil then return settings end
-  local keys = {}
-  for name in pairs(settings) do keys[#keys + 1] = name end
+  if type(settings) ~= "table" then return settings end
+  local keys, out = {}, {}
+  for name, value in pairs(settings) do
+    keys[#keys + 1], out[name] = name, sorted(value)
+  end
+  if settings[1] ~= nil then return out end
   table.sort(keys)
-  return pf.json.object(settings, keys)
+  return pf.json.object(out, keys)
 end
 
 -- wait for a lock that another worker may hold; it is held until the handle goes

@@ -6,7 +6,9 @@
 --   cue      CHAIN whose first operand tells, in the training split, which operation comes first, and elsewhere a wrong
 --            one every second time; what a start learned from 2000 problems is to follow it. The verifier compares
 --            final answers, as the paper's does: some right ones are right by luck. Right answers are the start's own.
---   star     star graphs; the verifier follows the path
+--   star     star graphs of eight arms; the verifier follows the path. From scratch a small policy stays at chance,
+--            so it learns stars of two arms first, then also of three and few of eight, until it solves 30 % of
+--            these. Right answers are the start's own
 local pf = require "pofit"
 
 local M = {}
@@ -15,16 +17,24 @@ local M = {}
 M.tasks = {
   cue = { kind = "chain", judged = "answer_correct", options = { modulus = 10, largest = 9, operands = { 3, 3 },
     splits = { "final" }, cue = { train = 1, preference = 0.5, heldout = 0.5, final = 0.5 } } },
-  star = { kind = "star", judged = "correct", options = { arms = 2, length = 2, nodes = 8, splits = { "final" } } },
+  star = { kind = "star", judged = "correct",
+    options = { arms = 8, length = 2, nodes = 17, splits = { "final", "stop" } } },
 }
-M.settings = { task = "cue", base_problems = 2000, base_steps = 1000, problems = 800, heldout = 800, split = "final",
-  samples = 32, wrong = 3, rollouts = 8, steps = 240, batch = 32, lr = "2e-5", rft_lr = "1e-4", anchor = 0,
-  right = "own", max_tokens = 24 }
-M.star = { task = "star", base_problems = 20000, base_steps = 2000, base_lr = 1e-3, problems = 15000, heldout = 1000,
-  split = "final", samples = 4, wrong = 1, rollouts = 4, steps = 2000, batch = 32, lr = "1e-3", rft_lr = "1e-3",
-  anchor = 1, right = "own_or_worked", max_tokens = 8 }
-M.quick = { base_problems = 300, base_steps = 200, problems = 40, heldout = 40, samples = 8, rollouts = 2, steps = 4,
-  right = "own_or_worked" }
+M.settings = { task = "cue", problems = 800, heldout = 800, split = "final", samples = 32, wrong = 3, rollouts = 8,
+  steps = 240, batch = 32, lr = "2e-5", beta = 0.1, rft_lr = "1e-4", anchor = 0, right = "own", max_tokens = 24,
+  lessons = { { rows = { { n = 2000 } }, steps = 1000, lr = 2e-3, schedule = "cosine", warmup = 0.05 } } }
+M.star = { task = "star", problems = 4000, heldout = 1000, split = "final", samples = 8, wrong = 8, rollouts = 4,
+  steps = 400, batch = 32, lr = "2e-3", beta = 0.05, whole_lr = "1e-3", whole_beta = 0.3, rft_lr = "4e-3", anchor = 0,
+  right = "own", max_tokens = 6,
+  model = { num_key_value_heads = 4, rope_theta = 100, initializer_range = 0.1 }, -- with these it plans at all
+  lessons = {
+    { rows = { { n = 40000, arms = 2 } }, steps = 8000, lr = 1e-3, beta2 = 0.98, warmup = 100,
+      schedule = "constant", arms = 2, enough = 0.9, every = 250 },
+    { rows = { { n = 20000, arms = 2 }, { n = 20000, arms = 3 }, { n = 1000, arms = 8 } }, steps = 4000, lr = 1e-3,
+      beta2 = 0.98, warmup = 100, schedule = "constant", arms = 8, enough = 0.3, every = 50 },
+  } }
+M.quick = { lessons = { { rows = { { n = 300 } }, steps = 200, lr = 2e-3 } }, problems = 40, heldout = 40, samples = 8,
+  rollouts = 2, steps = 4, right = "own_or_worked" }
 
 --- The settings with some of them changed.
 function M.with(settings, changed)
@@ -34,22 +44,45 @@ function M.with(settings, changed)
   return out
 end
 
-local function task_of(c)
+M.star_quick = M.with(M.quick, { lessons = { { rows = { { n = 1000 } }, steps = 300, lr = 2e-3 } },
+  model = M.star.model, problems = 200 })
+
+local function task_of(c, arms)
   local t = M.tasks[c.set.task]
-  return pf.task[t.kind](t.options), t
+  return pf.task[t.kind](arms and M.with(t.options, { arms = arms }) or t.options), t
+end
+
+-- problems of a lesson for supervised training, n of each kind
+local function rows_of(c, kinds)
+  local all = {}
+  for _, kind in ipairs(kinds) do
+    table.move(task_of(c, kind.arms):rows("train", kind.n), 1, kind.n, #all + 1, all)
+  end
+  return all
+end
+
+-- a lesson may end early: once the policy solves the share `enough` of problems of so many arms
+local function watch(c, lesson)
+  if not lesson.enough then return {} end
+  local task = task_of(c, lesson.arms)
+  local problems = task:problems("stop", 300)
+  return { eval_every = lesson.every, eval = function(model)
+    return { solved = pf.stats.mean(pf.evaluate.task { model = model, task = task, problems = problems, quiet = true,
+      max_tokens = c.set.max_tokens }.scores[1][2]) }
+  end, stop = function(figures) return figures.eval_solved >= lesson.enough end }
 end
 
 -- the seed's start on this task, by supervised fine-tuning on the training split; and its folder
 local function base(c)
   local set = c.set
-  local key = { set.base_problems, set.base_steps, set.base_lr }
-  local model, _, dir = c:arm("step-base-" .. set.task, key, function(dir)
-    local task = task_of(c)
-    local model = pf.base.new(dir .. "/new", task, c.seed)
-    local data = pf.data.supervised(task:rows("train", set.base_problems), model.tokenizer, { model = model })
-    pf.train { model = model, data = data, seed = c.seed, batch = 32, steps = set.base_steps, lr = set.base_lr or 2e-3,
-      warmup = 0.05, schedule = "cosine", quiet = true, label = "base",
-      loss = function(m, batch) return pf.loss.nll { logp = m:logp(batch) } end }
+  local model, _, dir = c:arm("step-base-" .. set.task, { set.lessons, set.model }, function(dir)
+    local model = pf.base.new(dir .. "/new", (task_of(c)), c.seed, set.model)
+    for _, lesson in ipairs(set.lessons) do
+      pf.train(M.with(watch(c, lesson), { model = model, seed = c.seed, batch = 32, steps = lesson.steps,
+        lr = lesson.lr, beta2 = lesson.beta2, warmup = lesson.warmup, schedule = lesson.schedule, quiet = true,
+        data = pf.data.supervised(rows_of(c, lesson.rows), model.tokenizer, { model = model }), label = "base",
+        loss = function(m, batch) return pf.loss.nll { logp = m:logp(batch) } end }))
+    end
     return model, {}
   end)
   return model, dir
@@ -100,17 +133,17 @@ local function accepted(c, model, dir)
   return made .. "/rows.jsonl"
 end
 
-local function per_step(c, pairs_of)
+local function per_step(c, pairs_of, lr, beta)
   local _, start = base(c)
   local dir = own(c)
-  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "lr",
-    "anchor", "right", "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl",
-    "--verifier", dir .. "/verifier.lua", "--heldout_share", "0.01", "--cache", c.cache, "--pairs", pairs_of))
+  return c:recipe("step_advantage", c:words({ "problems", "samples", "wrong", "rollouts", "steps", "batch", "anchor",
+    "right", "max_tokens" }, "--model", start, "--data", dir .. "/rows.jsonl", "--verifier", dir .. "/verifier.lua",
+    "--heldout_share", "0.01", "--cache", c.cache, "--pairs", pairs_of, "--lr", lr, "--beta", tostring(beta)))
 end
 
 local ARMS <const> = {
-  full = function(c) return per_step(c, "full") end,
-  whole = function(c) return per_step(c, "whole") end,
+  full = function(c) return per_step(c, "full", c.set.lr, c.set.beta) end,
+  whole = function(c) return per_step(c, "whole", c.set.whole_lr or c.set.lr, c.set.whole_beta or c.set.beta) end,
   rft = function(c)
     local model, start = base(c)
     return c:recipe("sft", c:words({ "steps", "batch" }, "--model", start, "--data", accepted(c, model, own(c)), "--lr",
