@@ -5,6 +5,7 @@
 -- A word without a name is the value of the option declared with bare = true: pofit inspect data FILE.
 local core = require "pofit.core"
 local options = require "pofit.options"
+local sys = require "pofit.sys"
 
 local M = {}
 
@@ -113,7 +114,8 @@ function M.find(word, is_file)
       print(group_help(word, list))
       return
     end
-    usage(what and ("pofit %s knows %s, not %q%s"):format(word, list, what, hint(what, rest))
+    local path = what and sys.exists(what) and ('; did you mean "pofit %s model %s"?'):format(word, what)
+    usage(what and ("pofit %s knows %s, not %q%s"):format(word, list, what, path or hint(what, rest))
       or ("pofit %s: what? One of %s"):format(word, list))
   end
 end

@@ -208,6 +208,23 @@ local function take_flag(spec, given, argv, i)
   return o, i
 end
 
+-- a required option that was forgotten, where the word that took the place of another is a file or a directory
+local function meant(spec, given)
+  for _, o in ipairs(spec.options) do
+    local word = o.bare and given[o.name]
+    local file = type(word) == "string" and io.open(word)
+    if file then
+      file:close()
+      for _, other in ipairs(spec.options) do
+        if other.required and not other.bare and given[other.name] == nil then
+          return ("; did you mean %s %s?"):format(V.flag(other.name), word)
+        end
+      end
+    end
+  end
+  return ""
+end
+
 local function read_flags(spec, argv)
   local given, i, before = {}, 1, nil
   while i <= #argv do
@@ -218,7 +235,8 @@ local function read_flags(spec, argv)
         return nil, message
       end
     elseif not word_parts(spec, argv[i]) then
-      return stray(argv[i], before)
+      local _, message = stray(argv[i], before)
+      return nil, message .. meant(spec, given)
     else
       local o, last = take_flag(spec, given, argv, i)
       if not o then
@@ -367,7 +385,8 @@ function M.parse(spec, argv, env)
     end
     if o.required and values[name] == nil then
       local shown_name = o.bare and name:upper() or V.flag(name)
-      return nil, ("%s is required%s"):format(shown_name, o.help ~= "" and (" (%s)"):format(o.help) or "")
+      return nil, ("%s is required%s%s"):format(shown_name, o.help ~= "" and (" (%s)"):format(o.help) or "",
+        meant(spec, flags))
     end
   end
   return setmetatable(values, strict(spec, source))

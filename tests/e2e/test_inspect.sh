@@ -46,6 +46,7 @@ fails 1 'no such file or directory' model nowhere
 fails 1 'neither a model directory' model "$RECIPES"
 fails 1 'runs/tiny/model is there' model runs/tiny
 fails 2 'PATH is required' model
+fails 2 "did you mean \"pofit inspect model $MODEL\"?" "$POFIT" inspect "$MODEL"
 fails 2 'did you mean --tensors?' model "$MODEL" --tensor
 cp -r "$MODEL" cut && head -c 3000 "$MODEL/model.safetensors" > cut/model.safetensors
 fails 1 'cut/model.safetensors' model cut

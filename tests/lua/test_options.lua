@@ -213,6 +213,15 @@ check.test("help: every option, its default, within 80 columns", function()
   check.matches(options.help(long), "\n  %-%-a%-very%-long%-name%-of%-an%-option X\n +help %[1e%-5%]\n")
 end)
 
+check.test("a directory in the place of another option may be what a required one was to be", function()
+  local generate = options.spec{"x", {"prompt", nil, "", type = "string", bare = true},
+    {"model", nil, "", type = "string", required = true}}
+  check.eq(select(2, options.parse(generate, {"/"})), "--model is required; did you mean --model /?")
+  check.matches(select(2, options.parse(generate, {"/", "once"})), 'what is "once"%?.*did you mean %-%-model /%?$')
+  check.eq(select(2, options.parse(generate, {"once"})), "--model is required")
+  check.matches(select(2, options.parse(generate, {"--model", "m", "/", "once"})), "%-%-name value$")
+end)
+
 check.test("a required option must come", function()
   local required = options.spec{"x", {"data", nil, "preferences", type = "string", required = true}}
   check.eq(select(2, options.parse(required, {})), "--data is required (preferences)")
