@@ -93,7 +93,7 @@ valgrind: all build-test ## the unit tests under valgrind
 check-long: all build-test ## long sweeps: kill -9 and resume, allocation failure through Lua, fuzz corpus
 	$(Q)POFIT_LONG=1 tests/run.sh $(B) $(T)
 
-claims: deps ## train both sides of each paper's claims and say what is reproduced (hours; ARGS="--only aft --jobs 2")
+claims: deps ## train both sides of each paper's claims and say what is reproduced (up to an hour; ARGS="--only aft --jobs 2")
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(B)/pofit tests/claims/run.lua $(ARGS)
 

@@ -5,7 +5,6 @@
 -- A word without a name is the value of the option declared with bare = true: pofit inspect data FILE.
 local core = require "pofit.core"
 local options = require "pofit.options"
-local sys = require "pofit.sys"
 
 local M = {}
 
@@ -114,7 +113,8 @@ function M.find(word, is_file)
       print(group_help(word, list))
       return
     end
-    local path = what and sys.exists(what) and ('; did you mean "pofit %s model %s"?'):format(word, what)
+    local path = modules[word .. " model"] and options.names_model(what)
+      and ('; did you mean "pofit %s model %s"?'):format(word, what)
     usage(what and ("pofit %s knows %s, not %q%s"):format(word, list, what, path or hint(what, rest))
       or ("pofit %s: what? One of %s"):format(word, list))
   end

@@ -208,21 +208,29 @@ local function take_flag(spec, given, argv, i)
   return o, i
 end
 
--- a required option that was forgotten, where the word that took the place of another is a file or a directory
-local function meant(spec, given)
+--- Is a word a directory, or named like a GGUF file: what a model may be?
+---@param word any
+---@return boolean
+function M.names_model(word)
+  local inside = type(word) == "string" and io.open(word .. "/.") -- opens nothing that could wait
+  if inside then inside:close() end
+  return inside and true or type(word) == "string" and word:find("%.gguf$") ~= nil
+end
+
+-- a hint, where a word without a name seems to be what a required option was to be
+local function meant(missing, spec, given)
   for _, o in ipairs(spec.options) do
-    local word = o.bare and given[o.name]
-    local file = type(word) == "string" and io.open(word)
-    if file then
-      file:close()
-      for _, other in ipairs(spec.options) do
-        if other.required and not other.bare and given[other.name] == nil then
-          return ("; did you mean %s %s?"):format(V.flag(other.name), word)
-        end
-      end
+    if missing and missing.type == "string" and o.bare and M.names_model(given[o.name]) then
+      return ("; did you mean %s %s?"):format(V.flag(missing.name), given[o.name])
     end
   end
   return ""
+end
+
+local function forgotten(spec, given)
+  for _, o in ipairs(spec.options) do
+    if o.required and not o.bare and given[o.name] == nil and not given.config then return o end
+  end
 end
 
 local function read_flags(spec, argv)
@@ -236,7 +244,7 @@ local function read_flags(spec, argv)
       end
     elseif not word_parts(spec, argv[i]) then
       local _, message = stray(argv[i], before)
-      return nil, message .. meant(spec, given)
+      return nil, message .. meant(forgotten(spec, given), spec, given)
     else
       local o, last = take_flag(spec, given, argv, i)
       if not o then
@@ -386,7 +394,7 @@ function M.parse(spec, argv, env)
     if o.required and values[name] == nil then
       local shown_name = o.bare and name:upper() or V.flag(name)
       return nil, ("%s is required%s%s"):format(shown_name, o.help ~= "" and (" (%s)"):format(o.help) or "",
-        meant(spec, flags))
+        meant(not o.bare and o, spec, flags))
     end
   end
   return setmetatable(values, strict(spec, source))

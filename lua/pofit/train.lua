@@ -44,7 +44,7 @@ local function settings(o)
   if s.warmup >= s.steps then
     fail(("a warm-up of %d updates leaves none of %d for learning"):format(s.warmup, s.steps))
   end
-  if s.stop ~= nil and (type(s.stop) ~= "function" or s.eval == nil or s.eval_every < 1) then
+  if s.stop ~= nil and (type(s.stop) ~= "function" or not s.eval or s.eval_every < 1) then
     core.raise("pf.train: stop is a function(figures, step) that is asked after each evaluation: it needs eval and "
       .. "eval_every")
   end
@@ -168,7 +168,10 @@ local function restore(s, trainer)
   end
   run:start_log(state.logged)
   run:note(("resuming %s after step %d"):format(run.dir, state.step))
-  if state.stopped then s.steps = state.step end
+  if state.stopped then
+    s.steps = state.step
+    run:note(("the training of %s had ended early, as its stop asked"):format(run.dir))
+  end
   return state.step
 end
 
@@ -244,7 +247,9 @@ local function train(o)
     if evaluated then
       local figures = evaluation(s)
       for name, value in pairs(figures) do metrics[name] = value end
-      if s.stop and s.stop(figures, step) then s.steps, s.stopped = step, true end
+      if s.stop and s.stop(figures, step) then
+        s.steps, s.stopped, bar.total = step, true, step
+      end
     end
     if info.skipped then
       bar:note(("step %d skipped: %s is not finite; nothing was changed"):format(step, info.what))

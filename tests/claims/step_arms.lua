@@ -75,7 +75,7 @@ end
 -- the seed's start on this task, by supervised fine-tuning on the training split; and its folder
 local function base(c)
   local set = c.set
-  local model, _, dir = c:arm("step-base-" .. set.task, { set.lessons, set.model }, function(dir)
+  local model, _, dir = c:arm("step-base-" .. set.task, { set.lessons, M.tasks[set.task], set.model }, function(dir)
     local model = pf.base.new(dir .. "/new", (task_of(c)), c.seed, set.model)
     for _, lesson in ipairs(set.lessons) do
       pf.train(M.with(watch(c, lesson), { model = model, seed = c.seed, batch = 32, steps = lesson.steps,
@@ -90,7 +90,7 @@ end
 
 -- the task as a user would bring it: a file of questions and answers, and a verifier
 local function own(c)
-  local _, dir = c:once("step-own-" .. c.set.task, { c.set.problems }, function(dir)
+  local _, dir = c:once("step-own-" .. c.set.task, { c.set.problems, M.tasks[c.set.task] }, function(dir)
     local task, t = task_of(c)
     local lines = {}
     for i, problem in ipairs(task:problems("preference", c.set.problems)) do
@@ -110,9 +110,10 @@ end
 local KEPT <const> = 4
 
 -- the start's own right samples, as rows for recipes/sft.lua
-local function accepted(c, model, dir)
+local function accepted(c, model, from, dir)
   local set = c.set
-  local _, made = c:once("step-accepted-" .. set.task, { set.problems, set.samples, set.max_tokens }, function(out)
+  local key = { from, dir, KEPT, set.samples, set.max_tokens }
+  local _, made = c:once("step-accepted-" .. set.task, key, function(out)
     local task, starts, lines = pf.task.own { verifier = dir .. "/verifier.lua" }, {}, {}
     for i, problem in ipairs(require "pofit.task.own".problems(pf.data.jsonl(dir .. "/rows.jsonl"))) do
       starts[i] = { problem = problem }
@@ -146,8 +147,8 @@ local ARMS <const> = {
   whole = function(c) return per_step(c, "whole", c.set.whole_lr or c.set.lr, c.set.whole_beta or c.set.beta) end,
   rft = function(c)
     local model, start = base(c)
-    return c:recipe("sft", c:words({ "steps", "batch" }, "--model", start, "--data", accepted(c, model, own(c)), "--lr",
-      c.set.rft_lr, "--heldout_share", "0.01"))
+    return c:recipe("sft", c:words({ "steps", "batch" }, "--model", start, "--lr", c.set.rft_lr, "--data",
+      accepted(c, model, start, own(c)), "--heldout_share", "0.01"))
   end,
 }
 

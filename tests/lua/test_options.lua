@@ -219,6 +219,11 @@ check.test("a directory in the place of another option may be what a required on
   check.eq(select(2, options.parse(generate, {"/"})), "--model is required; did you mean --model /?")
   check.matches(select(2, options.parse(generate, {"/", "once"})), 'what is "once"%?.*did you mean %-%-model /%?$')
   check.eq(select(2, options.parse(generate, {"once"})), "--model is required")
+  check.eq(select(2, options.parse(generate, {arg[0]})), "--model is required", "a file is no model")
+  check.matches(select(2, options.parse(generate, {"m.gguf"})), "did you mean %-%-model m.gguf%?$")
+  local number = options.spec{"x", {"prompt", nil, "", type = "string", bare = true},
+    {"n", nil, "", type = "integer", required = true}}
+  check.eq(select(2, options.parse(number, {"/"})), "--n is required")
   check.matches(select(2, options.parse(generate, {"--model", "m", "/", "once"})), "%-%-name value$")
 end)
 
