@@ -212,9 +212,10 @@ end
 ---@param word any
 ---@return boolean
 function M.names_model(word)
-  local inside = type(word) == "string" and io.open(word .. "/.") -- opens nothing that could wait
+  if type(word) ~= "string" then return false end
+  local inside = io.open(word .. "/.") -- plain Lua, as all of this file; a pipe in its place is not opened
   if inside then inside:close() end
-  return inside and true or type(word) == "string" and word:find("%.gguf$") ~= nil
+  return inside ~= nil or word:find("%.gguf$") ~= nil
 end
 
 -- a hint, where a word without a name seems to be what a required option was to be
@@ -227,6 +228,7 @@ local function meant(missing, spec, given)
   return ""
 end
 
+-- the first required option that has no value; a config file may hold one, so then none is blamed
 local function forgotten(spec, given)
   for _, o in ipairs(spec.options) do
     if o.required and not o.bare and given[o.name] == nil and not given.config then return o end
